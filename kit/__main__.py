@@ -1,0 +1,131 @@
+"""The command line: `python -m kit`, or `kit`."""
+
+import argparse
+import ast
+import sys
+
+from kit import __version__
+from kit.schemas import KitError
+
+ABOUT = """\
+From an idea to a reviewed paper, in four notebooks:
+
+  01_ideas → 02_experiments → 03_paper → 04_review
+
+`kit run` executes them one after the other and keeps the executed copies beside what they made.
+To resume is to run again: the same command finds what is there and does nothing twice."""
+
+EXAMPLES = """\
+examples:
+  kit run --template diffusion_2d --model offline --num_ideas 1     no key, no GPU, no network
+  kit run --template diffusion_2d --model openai/gpt-4o --select best:2
+  kit run ... --fresh                                               start anew; the old folder is kept aside
+  kit report outputs/demo                                           one HTML page of a run
+  kit doctor                                                        what is there, what is missing"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; errors that a person can mend are said without a traceback."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        from dotenv import load_dotenv
+
+        load_dotenv()
+        parser = build_parser(with_parameters=bool(argv) and argv[0] == "run")
+        arguments = parser.parse_args(argv)
+        return arguments.do(arguments)
+    except KitError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def build_parser(with_parameters: bool) -> argparse.ArgumentParser:
+    """The parser; the options of `run` are the parameters of the four notebooks, read from them."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("kit", description=ABOUT, epilog=EXAMPLES, formatter_class=form)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run = commands.add_parser("run", help="ideas, experiments, paper and review", description=ABOUT,
+                              formatter_class=form, allow_abbrev=False)  # fmt: skip
+    run.set_defaults(do=do_run)
+    run.add_argument("--fresh", action="store_true", help="start anew; the old folder is kept aside")
+    if with_parameters:
+        add_parameters(run)
+    report = commands.add_parser("report", help="one self-contained HTML page of a run")
+    report.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
+    report.set_defaults(do=do_report)
+    commands.add_parser("runs", help="the runs in outputs/").set_defaults(do=do_runs)
+    doctor = commands.add_parser("doctor", help="what is there, what is missing, and the line that mends it")
+    doctor.set_defaults(do=do_doctor)
+    return parser
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """One option for each parameter of a stage's notebook, with the notebook's own words."""
+    from kit.pipeline import STAGES, notebook, parameters
+
+    seen: set[str] = set()
+    for stage in STAGES:
+        group = parser.add_argument_group(f"{stage} ({notebook(stage).name})")
+        for name, about in parameters(stage).items():
+            if name not in seen:
+                words = f"{about['help']} (default: {about['default']})".replace("%", "%%")
+                group.add_argument(f"--{name}", metavar=about["inferred_type_name"], help=words,
+                                   type=reader(about["inferred_type_name"]), default=argparse.SUPPRESS)  # fmt: skip
+            seen.add(name)
+
+
+def reader(kind: str):
+    """How the text of an option becomes a parameter's value."""
+    if kind == "list":
+        return lambda text: [
+            part.strip() for part in text.strip("[]").replace('"', "").split(",") if part.strip()
+        ]
+    if kind == "bool":
+        return lambda text: {"true": True, "false": False}[text.lower()]
+    return {"int": int, "float": float, "str": str}.get(kind, ast.literal_eval)
+
+
+def do_run(arguments: argparse.Namespace) -> int:
+    """Run the stages, make the report, and say where everything is."""
+    from kit import pipeline
+    from kit.report import build_report, closing_words
+
+    values = {n: v for n, v in vars(arguments).items() if n not in ("do", "fresh")}
+    run = pipeline.run_all(fresh=arguments.fresh, **values)
+    print(closing_words(run, build_report(run)))
+    return 0
+
+
+def do_report(arguments: argparse.Namespace) -> int:
+    """Write report.html of a run."""
+    from kit import workspace
+    from kit.report import build_report
+
+    print(build_report(workspace.open_run(arguments.run)))
+    return 0
+
+
+def do_runs(arguments: argparse.Namespace) -> int:
+    """List the runs, the latest first."""
+    from kit import workspace
+
+    for run in workspace.all_runs():
+        about = run.about
+        chosen = ", ".join(record.idea.Name for record in run.archive().chosen())
+        print(f"{run.name:40} {about.get('template', ''):16} {about.get('model', ''):28} {chosen}")
+    return 0
+
+
+def do_doctor(arguments: argparse.Namespace) -> int:
+    """Say what is there and what is missing."""
+    from kit import doctor
+
+    return doctor.main(["check"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

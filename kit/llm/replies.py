@@ -1,0 +1,66 @@
+"""From the text of a reply to the object that was asked for."""
+
+import json
+import re
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from kit.schemas import FormatError
+
+T = TypeVar("T", bound=BaseModel)
+FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
+
+
+def has_grammar(reply: type[BaseModel]) -> bool:
+    """True for types with a text form of their own (SEARCH/REPLACE blocks, a LaTeX section)."""
+    return hasattr(reply, "parse")
+
+
+def schema_text(reply: type[BaseModel]) -> str:
+    """The JSON schema of a reply, as the model reads it."""
+    return json.dumps(reply.model_json_schema(by_alias=True), indent=1)
+
+
+def parse_reply(text: str, reply: type[T]) -> T:
+    """The reply as its type, or a FormatError whose message the model can act on."""
+    if not text.strip():
+        raise FormatError("The reply was empty.")
+    if has_grammar(reply):
+        return reply.parse(text)
+    data = find_object(text)
+    try:
+        return reply.model_validate(data)
+    except ValidationError as error:
+        wrong = [f"- {'.'.join(map(str, e['loc'])) or 'reply'}: {e['msg']}" for e in error.errors()]
+        raise FormatError(
+            "The JSON does not have the form that was asked for:\n" + "\n".join(wrong)
+        ) from error
+
+
+def find_object(text: str) -> dict:
+    """The JSON object in a reply: alone, in a fence, or after some prose (then the last whole one)."""
+    for candidate in [text, *reversed(FENCE.findall(text))]:
+        try:
+            data = json.loads(candidate)
+        except ValueError:
+            continue
+        if isinstance(data, dict):
+            return data
+    objects = list(_objects(text))
+    if not objects:
+        raise FormatError("No JSON object was found in the reply. Send one JSON object and nothing else.")
+    return objects[-1]
+
+
+def _objects(text: str):
+    decoder, position = json.JSONDecoder(), text.find("{")
+    while position >= 0:
+        try:
+            data, end = decoder.raw_decode(text, position)
+        except ValueError:
+            end = position + 1
+        else:
+            if isinstance(data, dict):
+                yield data
+        position = text.find("{", end)

@@ -1,0 +1,41 @@
+"""The scripted scientist behind `model="offline"`: real code that answers what a model would be asked.
+
+It works from the typed values that `ask` was given and replies with text, which goes the way of every
+reply. So the demo, the lesson and the test are one and the same run, with no key and no network.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from kit.llm.providers import Completion, Provider, Request
+from kit.offline import experiments, ideas, paper, review
+
+Answer = Callable[[dict[str, Any], random.Random], BaseModel | str]
+
+ANSWERS: dict[str, Answer] = {
+    "ideas/propose": ideas.propose,
+    "ideas/reflect": ideas.reflect,
+    "ideas/query": ideas.query,
+    "ideas/judge_novelty": ideas.judge_novelty,
+    "experiments/plan": experiments.plan,
+    "experiments/edit": experiments.edit,
+    "experiments/note": experiments.note,
+    "experiments/caption": experiments.caption,
+    "paper/query": paper.query,
+    "paper/choose": paper.choose,
+    "paper/section": paper.section,
+    "paper/mend": paper.mend,
+    "review/review": review.review,
+    "review/meta": review.meta,
+}
+
+
+def answer(request: Request, provider: Provider) -> Completion:
+    """Answer a request; the same values and seed give the same answer."""
+    dice = random.Random(f"{request.seed}/{request.prompt}/{request.index}")
+    reply = ANSWERS[request.prompt](request.values, dice)
+    text = reply.model_dump_json(by_alias=True, indent=1) if isinstance(reply, BaseModel) else reply
+    return Completion(text=text, cost=0.0)

@@ -1,0 +1,164 @@
+"""The manuscript: sections a model wrote, around numbers, tables and references that it did not."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kit import latex, literature, results, show
+from kit.archive import Record
+from kit.schemas import Build, Captions, Choices, FormatError, KitError, Paper, Plan, Problem, Reference
+from kit.store import Key, load_json, save, save_json
+from kit.template import load_template
+from kit.workspace import Run
+
+NOTICES = {
+    "offline": "The text of this paper was produced by the scripted demo model of Notebook Scientist. "
+    "The experiments were really run; no person has checked the prose.",
+    "model": "The text of this paper was written by the language model {model} with Notebook Scientist. "
+    "Numbers, tables and references come from the run's ledger and the literature engine.",
+}
+
+
+class Manuscript:
+    """One idea's paper/ folder, and what the experiments left for its writer."""
+
+    def __init__(self, run: Run, record: Record, model: str = ""):
+        self.run, self.idea = run, record.idea
+        self.model = model or run.about["model"]
+        self.home = run.folder(self.idea.Name)
+        self.folder = self.home / "paper"
+        self.template = load_template(run.about["template"])
+        self.ledger = results.Ledger.model_validate(self._left("results.json"))
+        self.plan = Plan.model_validate(self._left("plan.json"))
+        self.captions = Captions.model_validate(self._left("captions.json")).figures
+        self.tables = results.tables(self.ledger, self.template)
+        self.sections: dict[str, str] = {}
+        self.references: list[Reference] = []
+        self.papers: list[Paper] = []
+
+    def _left(self, name: str) -> Any:
+        file = self.home / name
+        if not file.is_file():
+            raise KitError(f"{file} is missing: run 02_experiments for the idea {self.idea.Name!r} first.")
+        return load_json(file)
+
+    def common(self) -> dict[str, Any]:
+        """What every prompt of this stage may use."""
+        notes = (self.home / "notes.md").read_text(encoding="utf-8")
+        return {"template": self.template, "idea": self.idea, "plan": self.plan, "notes": notes,
+                "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables)}  # fmt: skip
+
+    # --- references -----------------------------------------------------------------------------
+
+    def knows(self, found: Iterable[Paper]):
+        """A check that every chosen key is among the papers found."""
+        keys = {paper.key for paper in found}
+
+        def check(choices: Choices) -> None:
+            if unknown := [c.key for c in choices.choices if c.key not in keys]:
+                raise FormatError(f"These keys were not found by any search: {', '.join(unknown)}.")
+
+        return check
+
+    def cite(self, choices: Choices, found: Iterable[Paper]) -> show.Html:
+        """Make the chosen papers the ones that may be cited."""
+        papers = {paper.key: paper for paper in found}
+        chosen = {c.key: c.purpose for c in choices.choices}
+        self.papers = [papers[key] for key in chosen]
+        self.references = [Reference(key=k, title=papers[k].title, purpose=why) for k, why in chosen.items()]
+        rows = [[p.key, p.title, p.year or "", chosen[p.key]] for p in self.papers]
+        return show.table(["Key", "Title", "Year", "Cited for"], rows)
+
+    # --- text -----------------------------------------------------------------------------------
+
+    def put(self, section: str, text: "latex.Section") -> None:
+        """Take a section, or its mended form."""
+        self.sections[section] = text.body
+
+    def text(self) -> str:
+        """The paper so far, as its writer sees it."""
+        return "\n\n".join(f"% {title(name)}\n{body}" for name, body in self.sections.items())
+
+    def write(self) -> Path:
+        """Write everything that LaTeX needs into the folder; the path of paper.tex."""
+        for name, table in self.tables.items():
+            save(self.folder / "tables" / f"{name}.tex", table)
+        for caption in self.captions:
+            save(self.folder / "figures" / caption.file, (self.home / "figures" / caption.file).read_bytes())
+        save(self.folder / "numbers.tex", results.macros(self.ledger))
+        save(self.folder / "references.bib", literature.bibtex(self.papers))
+        body = {title(name): text for name, text in self.sections.items() if name != "abstract"}
+        used = latex.used_keys(self.text())
+        offline = self.model == "offline"
+        return latex.assemble(
+            self.folder, title=self.idea.Title, authors="Notebook Scientist",
+            notice=NOTICES["offline" if offline else "model"].format(model=self.model),
+            abstract=self.sections.get("abstract", ""), sections=body,
+            appendix=results.provenance(self.ledger, used),
+        )  # fmt: skip
+
+    # --- build ----------------------------------------------------------------------------------
+
+    def build(self) -> Build:
+        """Check and compile; problems come back, and the last good PDF stays."""
+        tex = self.write()
+        problems = self.check(tex.read_text(encoding="utf-8"))
+        if any(problem.fatal for problem in problems):
+            return Build(ok=False, problems=problems)
+        files = sorted(
+            p
+            for p in self.folder.rglob("*")
+            if p.suffix in (".tex", ".bib", ".sty", ".png") and "build" not in p.parts
+        )
+        content = [[str(p.relative_to(self.folder)), p.read_bytes().hex()] for p in files]
+        pdf = self.folder / "paper.pdf"
+        step = self.run.steps.once(
+            Key("paper", "compile", self.idea.Name), content, lambda _: latex.compile(self.folder),
+            still_good=lambda built: pdf.is_file() or not built["ok"],
+        )  # fmt: skip
+        build = Build.model_validate(step.result)
+        return build.model_copy(update={"problems": [*problems, *build.problems]})
+
+    def check(self, tex: str) -> list[Problem]:
+        """What is wrong with the text before LaTeX has seen it."""
+        pairs = {(f"{c.dataset}/{c.metric}", *ends) for c in self.ledger.comparisons
+                 for ends in ((c.run, c.baseline), (c.baseline, c.run))}  # fmt: skip
+        return latex.check(
+            tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs,
+            citations={paper.key for paper in self.papers}, figures={c.file for c in self.captions},
+        )  # fmt: skip
+
+    def blame(self, problems: Iterable[Problem]) -> dict[str, list[Problem]]:
+        """Which section each problem stands in, by the lines of paper.tex."""
+        lines = (self.folder / "paper.tex").read_text(encoding="utf-8").splitlines()
+        blamed: dict[str, list[Problem]] = {}
+        for problem in problems:
+            for name, body in self.sections.items():
+                here = lines[problem.line - 1].strip() if problem.line and problem.line <= len(lines) else ""
+                if here and here in body:
+                    blamed.setdefault(name, []).append(problem)
+                    break
+        return blamed
+
+    def finish(self, build: Build) -> Build:
+        """Write build.json; a paper that does not build is an error, and says why."""
+        save_json(self.folder / "build.json", build)
+        if not build.ok:
+            trouble = "\n".join(f"- {p.kind}: {p.message}" for p in build.problems if p.fatal)
+            raise KitError(
+                f"The paper of {self.idea.Name!r} does not build; its text is in {self.folder}.\n{trouble}"
+            )
+        return build
+
+    def pages(self) -> show.Html:
+        """The pages as pictures."""
+        return show.gallery(latex.pages(self.folder / "paper.pdf", self.folder / "pages"))
+
+    def _repr_html_(self) -> str:
+        words = [[title(name), len(body.split())] for name, body in self.sections.items()]
+        return show.table(["Section", "Words"], words, caption=self.idea.Title)
+
+
+def title(section: str) -> str:
+    """The heading of a section, from its name."""
+    return section.replace("_", " ").title()

@@ -1,0 +1,193 @@
+"""The four notebooks, chained with papermill: one executed copy each, in the run's own folder."""
+
+import contextlib
+import difflib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kit import workspace
+from kit.schemas import KitError
+from kit.store import now
+from kit.template import load_template
+from kit.workspace import Run
+
+STAGES = {"ideas": "01_ideas", "experiments": "02_experiments", "paper": "03_paper", "review": "04_review"}
+
+
+def _papermill() -> Any:
+    # jsonschema, far below papermill, builds a grammar for IRIs when it is imported: one second that checks
+    # nothing here. Without that module it leaves the check out.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import papermill
+
+    return papermill
+
+
+def _kernel_config() -> Any:
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc"}})  # no port that others on the machine could read
+
+
+def notebook(stage: str) -> Path:
+    """The notebook of a stage."""
+    return workspace.project_root() / "notebooks" / f"{STAGES.get(stage, stage)}.ipynb"
+
+
+def parameters(stage: str) -> dict[str, dict]:
+    """What a stage's notebook may be given: name → inferred_type_name, default (source text), help."""
+    return _papermill().inspect_notebook(str(notebook(stage)))
+
+
+def all_parameters() -> dict[str, dict]:
+    """The parameters of all four stages; the first stage that has one describes it."""
+    merged: dict[str, dict] = {}
+    for stage in STAGES:
+        merged = parameters(stage) | merged
+    return merged
+
+
+def run_stage(stage: str, output: Path, **values: Any) -> Path:
+    """Execute one notebook with these parameters; a misspelt one is refused by name.
+
+    The executed copy is written cell by cell, so that it is there, with the error in it, when a cell fails.
+    """
+    known = parameters(stage)
+    for name in values:
+        if name not in known:
+            raise KitError(f"{notebook(stage).name} has no parameter {name!r}. {_suggest(name, known)}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    papermill = _papermill()
+    try:
+        papermill.execute_notebook(
+            str(notebook(stage)), str(output), parameters=values, kernel_name="python3", progress_bar=False,
+            cwd=str(workspace.project_root()), config=_kernel_config(),
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        reason = (
+            error.evalue
+            if error.ename.endswith(("KitError", "SandboxError"))
+            else f"{error.ename}: {error.evalue}"
+        )
+        raise KitError(
+            f"Stage {stage!r} stopped: {reason}\nThe executed notebook, up to there: {output}"
+        ) from error
+    return output
+
+
+def run_idea(run: Run, idea: str, progress: "Progress", **values: Any) -> None:
+    """Experiments, paper and review of one idea."""
+    for stage in list(STAGES)[1:]:
+        with progress.doing(stage, idea):
+            mine = {n: v for n, v in values.items() if n in parameters(stage)}
+            copy = run.path / "notebooks" / idea / f"{STAGES[stage]}.ipynb"
+            run_stage(stage, copy, **mine | {"run_dir": str(run.path), "idea": idea})
+
+
+def run_all(fresh: bool = False, **values: Any) -> Run:
+    """All stages for all chosen ideas, in the folder that the parameters name.
+
+    An idea that fails does not stop the others; it is named at the end in a KitError.
+    """
+    values = _complete(values)
+    given = {n: v for n, v in values.items() if n not in ("run_dir", "template", "model")}
+    load_template(values["template"])  # an unknown template stops before a folder is made
+    name = values["run_dir"] or workspace.run_name(values["template"], values["model"], **given)
+    path = workspace.run_path(name)
+    if fresh:
+        workspace.set_aside(path)
+    run, failed = Run(path), {}
+    with Progress(path) as progress:
+        with progress.doing("ideas", ""):
+            mine = {n: v for n, v in values.items() if n in parameters("ideas")}
+            run_stage(
+                "ideas", path / "notebooks" / f"{STAGES['ideas']}.ipynb", **mine | {"run_dir": str(path)}
+            )
+        chosen = [record.idea.Name for record in run.archive().chosen()]
+        if not chosen:
+            raise KitError(f"No idea was chosen; see {path / 'ideas.json'}, and the parameter `select`.")
+        progress.bar.total = 1 + 3 * len(chosen)
+        for idea in chosen:
+            try:
+                run_idea(run, idea, progress, **values)
+            except KitError as error:
+                failed[idea] = str(error)
+    run.note(ended=now())
+    if failed:
+        trouble = "\n".join(f"- {idea}: {error}" for idea, error in failed.items())
+        raise KitError(f"{len(failed)} of {len(chosen)} ideas did not reach the end:\n{trouble}")
+    return run
+
+
+def _complete(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with what the run's name needs filled in from the first notebook; misspelt names are refused."""
+    known = all_parameters()
+    for name in values:
+        if name not in known:
+            raise KitError(f"There is no parameter {name!r}. {_suggest(name, known)}")
+    first = {"template": "diffusion_2d", "model": "offline", "run_dir": ""}
+    return first | values
+
+
+def _suggest(name: str, known: dict[str, dict]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return (f"Did you mean {close[0]!r}? " if close else "") + f"Parameters: {', '.join(sorted(known))}."
+
+
+class Progress:
+    """A bar over stages and ideas that says what is being done now, read from the intents on disk."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.over = threading.Event()
+
+    def __enter__(self) -> "Progress":
+        from tqdm import tqdm
+
+        form = "{desc} {bar} {n_fmt}/{total_fmt} stages, {elapsed}{postfix}"
+        self.bar = tqdm(total=4, bar_format=form, ncols=100, leave=True)
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.watcher.join()
+        self.bar.set_postfix_str("", refresh=True)
+        self.bar.close()
+
+    @contextlib.contextmanager
+    def doing(self, stage: str, idea: str) -> Iterator[None]:
+        """Count one stage, and note in run.json how long it took: in all, and less programs, calls and TeX."""
+        self.bar.set_description_str(f"{stage:<11}", refresh=True)
+        run, started, clock = Run(self.folder), now(), time.monotonic()
+        yield
+        seconds = time.monotonic() - clock
+        steps = [*run.calls.finished(), *run.steps.finished()]
+        work = sum(step["seconds"] for step in steps if step["started"] >= started)
+        took = {"started": started, "seconds": round(seconds, 2), "kit": round(seconds - work, 2)}
+        run.note(stages={f"{stage} {idea}".strip(): took})
+        self.bar.update(1)
+
+    def _watch(self) -> None:
+        while not self.over.wait(0.5):
+            self.bar.set_postfix_str(self._now(), refresh=True)
+
+    def _now(self) -> str:
+        """What the newest intent says: `edit, run_2`."""
+        intents = [*self.folder.glob("calls/intents/*"), *self.folder.glob("steps/intents/*")]
+        newest = max(intents, key=_modified, default=None)
+        if newest is None:
+            return ""
+        _, idea, verb, index = newest.name.split(".")[:4]
+        return f" {verb} {int(index) or ''} {'· ' + idea if idea != '-' else ''}"
+
+
+def _modified(file: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):  # the step ended while we looked
+        return file.stat().st_mtime
+    return 0.0

@@ -1,0 +1,106 @@
+"""A template: the small running experiment that an idea changes."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from kit import workspace
+from kit.schemas import Idea, KitError
+
+SKIPPED = {"__pycache__", ".ipynb_checkpoints"}  # neither copied nor hashed
+
+
+class Metric(BaseModel):
+    """What template.toml says about one number of final_info.json."""
+
+    direction: str | None = Field(default=None, pattern="^(min|max)$")  # None: never compared
+    unit: str = ""
+    label: str = ""
+    headline: bool = False  # shown in the paper's main table
+    timing: bool = False  # comparable only when measured alone, on one machine
+
+
+class Preset(BaseModel):
+    """One size of the experiment."""
+
+    seeds: int = 1
+    about: str = ""
+
+
+class Template(BaseModel):
+    """A folder that follows The AI Scientist's contract, and what it says about itself."""
+
+    name: str
+    path: Path
+    title: str = ""
+    system: str = ""
+    task_description: str = ""
+    seed_ideas: list[Idea] = []
+    metrics: dict[str, Metric] = {}
+    presets: dict[str, Preset] = {}
+    protected: list[str] = []  # "experiment.py:evaluate": code that an edit may not change unnoticed
+    requirements: list[str] = []
+    data: list[str] = []
+    worked: list[str] = []  # worked ideas for the scripted demo model, Markdown
+
+    @property
+    def code(self) -> str:
+        """The text of experiment.py."""
+        return (self.path / "experiment.py").read_text(encoding="utf-8")
+
+    def metric(self, name: str) -> Metric:
+        """What is known of a metric; one that is not declared has no direction and is never compared."""
+        return self.metrics.get(name, Metric(label=name.replace("_", " ")))
+
+    def files(self) -> list[Path]:
+        """Every file of the template, in a fixed order."""
+        found = sorted(p for p in self.path.rglob("*") if p.is_file())
+        return [p for p in found if not SKIPPED & set(p.relative_to(self.path).parts)]
+
+    def digest(self) -> str:
+        """Hash of all files: a changed template is another template."""
+        digest = hashlib.sha256()
+        for file in self.files():
+            digest.update(str(file.relative_to(self.path)).encode() + b"\0" + file.read_bytes() + b"\0")
+        return digest.hexdigest()
+
+    def _repr_markdown_(self) -> str:
+        metrics = ", ".join(f"`{name}` ({m.direction or 'no direction'})" for name, m in self.metrics.items())
+        return f"**{self.title or self.name}**\n\n{self.task_description}\n\nMeasured: {metrics or 'as the code says'}"
+
+
+def template_names() -> list[str]:
+    """The templates that are there."""
+    return sorted(p.parent.name for p in (workspace.project_root() / "templates").glob("*/experiment.py"))
+
+
+def load_template(name: str) -> Template:
+    """Read templates/<name>, or a folder given by its path."""
+    path = workspace.project_root() / (name if "/" in name else f"templates/{name}")
+    if not (path / "experiment.py").is_file():
+        known = ", ".join(template_names()) or "none"
+        raise KitError(
+            f"There is no template {name!r}: {path} holds no experiment.py. Known templates: {known}."
+        )
+    prompt = _read(path / "prompt.json", json.loads)
+    about = _read(path / "template.toml", tomllib.loads)
+    seeds = _read(path / "seed_ideas.json", json.loads) or []
+    worked = [file.read_text(encoding="utf-8") for file in sorted((path / "worked").glob("*.md"))]
+    try:
+        return Template(name=path.name, path=path.resolve(), seed_ideas=seeds, worked=worked,
+                        system=prompt.get("system", ""), task_description=prompt.get("task_description", ""),
+                        **about)  # fmt: skip
+    except ValidationError as error:
+        raise KitError(f"The template {name!r} cannot be read: {error}") from error
+
+
+def _read(file: Path, parse):
+    if not file.is_file():
+        return {}
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise KitError(f"{file} cannot be read: {error}") from error

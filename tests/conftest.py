@@ -1,0 +1,35 @@
+"""Shared by all tests: a run in a folder of its own, and a model that says what a test wrote down."""
+
+from pathlib import Path
+
+import pytest
+
+from kit import workspace
+from kit.llm import providers
+from kit.llm.providers import Completion, Provider, Request
+from kit.workspace import Run
+
+SCRIPT: list[str] = []  # what the scripted provider will say, in this order
+HEARD: list[Request] = []  # what it was asked
+
+
+def say_next(request: Request, provider: Provider) -> Completion:
+    """A provider for tests: a real one, from the table, that reads its lines from SCRIPT."""
+    HEARD.append(request)
+    return Completion(text=SCRIPT.pop(0), tokens_in=10, tokens_out=2, cost=0.25)
+
+
+@pytest.fixture
+def script() -> list[str]:
+    """Lines for `test/any` to say; the requests it got are in `conftest.HEARD`."""
+    providers.PROVIDERS["test"] = Provider(f"{__name__}:say_next")
+    SCRIPT.clear()
+    HEARD.clear()
+    return SCRIPT
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch) -> Run:
+    """A run in a folder of the test's own; templates and notebooks are the project's."""
+    monkeypatch.setattr(workspace, "outputs", lambda: tmp_path)
+    return Run(tmp_path / "run")

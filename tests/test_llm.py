@@ -1,0 +1,128 @@
+"""The one verb: prompt by name, reply by type, stored before it is used."""
+
+import json
+
+import conftest
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.archive import Archive
+from kit.llm import call_table, connect, total_cost
+from kit.llm.ledger import money
+from kit.llm.replies import find_object, parse_reply
+from kit.schemas import FormatError, Idea, KitError
+from kit.template import Template
+from kit.workspace import Run
+
+IDEA = {
+    "Name": "my_idea",
+    "Title": "T",
+    "Experiment": "E",
+    "Interestingness": 5,
+    "Feasibility": 6,
+    "Novelty": 7,
+}
+
+
+@pytest.fixture
+def chat(run: Run, script, tmp_path):
+    (tmp_path / "experiment.py").write_text("rate = 1\n")
+    template = Template(name="t", path=tmp_path, task_description="Do it.")
+    return connect(run, "test/any", "ideas", template=template)
+
+
+def propose(chat) -> Idea:
+    return chat.ask("ideas/propose", Idea, archive=Archive(), number=1)
+
+
+def test_a_reply_comes_back_as_its_type(chat, script):
+    script.append(json.dumps(IDEA))
+    assert propose(chat) == Idea(**IDEA)
+    (request,) = conftest.HEARD
+    assert "Do it." in request.system and "rate = 1" in request.system
+    assert '"Interestingness"' in request.messages[0]["content"], "the form goes to the model"
+
+
+def test_a_malformed_reply_goes_back_with_the_error(chat, script):
+    script += ["I think…", json.dumps(IDEA | {"Novelty": 11}), json.dumps(IDEA)]
+    assert propose(chat).Novelty == 7
+    turns = [message["content"] for message in conftest.HEARD[2].messages]
+    assert "No JSON object" in turns[2] and "Novelty: Input should be less than or equal to 10" in turns[4]
+    assert [m["role"] for m in conftest.HEARD[2].messages] == [
+        "user",
+        "assistant",
+        "user",
+        "assistant",
+        "user",
+    ]
+
+
+def test_after_two_corrections_it_raises(chat, script):
+    script += ["no", "no", "no", json.dumps(IDEA)]
+    with pytest.raises(KitError, match=r"3 times.*ideas\.jsonl"):
+        propose(chat)
+    assert len(script) == 1
+
+
+def test_nothing_is_asked_twice(chat, script, run):
+    script += ["no", json.dumps(IDEA)]
+    first = propose(chat)
+    again = connect(run, "test/any", "ideas", template=chat.common["template"])
+    assert propose(again) == first and len(conftest.HEARD) == 2
+    assert [turn["replayed"] for turn in again.transcript] == [True, True]
+    lines = (run.path / "chats" / "ideas.jsonl").read_text().splitlines()
+    assert [json.loads(line)["reply"] for line in lines] == ["no", json.dumps(IDEA)]
+
+
+def test_members_of_an_ensemble_stay_different_samples(chat, script):
+    script += [json.dumps(IDEA | {"Name": f"idea_{n}"}) for n in range(3)]
+    each = [{"archive": Archive(), "number": 1}] * 3
+    names = {idea.Name for idea in chat.ask_many("ideas/propose", Idea, each, at_once=3)}
+    assert names == {"idea_0", "idea_1", "idea_2"}
+
+
+def test_the_ledger_adds_up(chat, script, run):
+    script += ["no", json.dumps(IDEA)]
+    propose(chat)
+    assert total_cost(run) == "$0.50"
+    assert "propose" in call_table(run) and ">20<" in call_table(run)
+
+
+def test_an_unknown_price_is_never_nothing():
+    assert money([0.1, None]) == "$0.10 + 1 calls of unknown price"
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "opena/gpt-4o", "openai", ""])
+def test_an_unknown_model_names_the_providers(run, model):
+    with pytest.raises(KitError, match="openai.*offline"):
+        connect(run, model or "none", "ideas")
+
+
+def test_a_missing_key_is_named(run, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(KitError, match="OPENAI_API_KEY"):
+        connect(run, "openai/gpt-4o", "ideas")
+
+
+@given(st.text())
+def test_any_text_is_a_reply_or_a_format_error(text: str):
+    try:
+        parse_reply(text, Idea)
+    except FormatError as error:
+        assert str(error)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.text(), JSON, max_size=4),
+    st.sampled_from(["{}", "```json\n{}\n```", "Well:\n{}\nDone.", "```\n{}\n```"]),
+)
+def test_an_object_is_found_however_it_is_wrapped(data: dict, wrapping: str):
+    assert find_object(wrapping.replace("{}", json.dumps(data))) == data

@@ -1,0 +1,186 @@
+"""The whole way, with the scripted scientist: one path for demo, lesson and test."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kit import workspace
+from kit.__main__ import main
+from kit.workspace import Run
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--template", "tests/mini", "--model", "offline", "--num_ideas", "1", "--preset", "smoke", "--select", "all",
+        "--num_reviews_ensemble", "2"]  # fmt: skip
+
+
+def kit(*argv: str, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "kit", *argv], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, **options)  # fmt: skip
+
+
+def finished_steps(run: Run) -> list[dict]:
+    return [*run.calls.finished(), *run.steps.finished()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Run:
+    """One run from end to end."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    child = kit("run", *TINY, "--run_dir", str(path))
+    said = child.communicate(timeout=300)[0]
+    assert child.returncode == 0, said
+    (path / "said.txt").write_text(said)
+    return Run(path)
+
+
+def home(run: Run) -> Path:
+    return run.path / run.archive().chosen()[0].idea.Name
+
+
+def test_it_ends_with_a_paper_a_review_and_a_report(whole: Run):
+    build = json.loads((home(whole) / "paper" / "build.json").read_text())
+    assert build["ok"] and build["pages"] >= 4
+    tex = (home(whole) / "paper" / "paper.tex").read_text()
+    assert len(set(re.findall(r"\\includegraphics.*?{(.+?)}", tex))) >= 2
+    review = json.loads((home(whole) / "review.json").read_text())
+    assert review["Decision"] in ("Accept", "Reject") and len(review["reviews"]) == 2
+    copies = [whole.path / "notebooks" / "01_ideas.ipynb", *(whole.path / "notebooks").glob("*/0*.ipynb")]
+    assert len(copies) == 4
+    assert "cost: $0.00 (offline)" in (whole.path / "said.txt").read_text()
+
+
+def test_references_are_cited_and_resolve(whole: Run):
+    from kit import latex
+
+    text = latex.text(home(whole) / "paper" / "paper.pdf")
+    assert "??" not in text and "[?]" not in text and "(?)" not in text
+    assert (home(whole) / "paper" / "references.bib").read_text().count("@") >= 8
+    assert "scripted demo model" in " ".join(text[:4000].split())
+
+
+def test_the_report_needs_nothing_outside_of_it(whole: Run):
+    page = (whole.path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 6
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']+""", page)
+    assert "@import" not in page and "<script" not in page
+
+
+def test_the_same_command_does_nothing_twice(whole: Run):
+    before = [(s["file"], s["started"]) for s in finished_steps(whole)]
+    child = kit("run", *TINY, "--run_dir", str(whole.path))
+    assert child.wait(timeout=120) == 0
+    assert [(s["file"], s["started"]) for s in finished_steps(whole)] == before
+
+
+def test_the_same_seed_gives_the_same_words(whole: Run, tmp_path: Path):
+    child = kit("run", *TINY, "--run_dir", str(tmp_path / "again"))
+    assert child.wait(timeout=300) == 0
+    again = Run(tmp_path / "again")
+    for name in ("ideas.json", f"{home(whole).name}/plan.json", f"{home(whole).name}/history/run_1.0.patch",
+                 f"{home(whole).name}/paper/paper.tex"):  # fmt: skip
+        assert (again.path / name).read_text() == (whole.path / name).read_text(), name
+
+
+def seen(run: Path, pattern: str) -> bool:
+    return any(run.glob(pattern))
+
+
+@pytest.mark.parametrize(
+    "moment", ["calls/ideas.-.reflect*.json", "*/run_1/final_info.json", "*/paper/paper.tex"],
+    ids=["ideas", "experiments", "paper"],
+)  # fmt: skip
+def test_killed_at_any_moment_nothing_is_done_twice(moment: str, tmp_path: Path):
+    run = Run(tmp_path / "run")
+    child = kit("run", *TINY, "--run_dir", str(run.path), start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not seen(run.path, moment):
+        assert child.poll() is None and time.monotonic() < deadline, "it ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    time.sleep(1.5)  # the kernel notices that its parent is gone
+    before = {s["file"]: s["started"] for s in finished_steps(run)}
+    assert before
+    child = kit("run", *TINY, "--run_dir", str(run.path))
+    said = child.communicate(timeout=300)[0]
+    assert child.returncode == 0, said
+    after = {s["file"]: s["started"] for s in finished_steps(run)}
+    assert before.items() <= after.items(), "a finished step was done again"
+    places = [re.sub(r"\.[0-9a-f]{8}\.json$", "", name) for name in after]
+    assert len(places) == len(set(places)), "one place of the run was done twice"
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argv, said", [
+    (["--template", "difusion_2d"], "Known templates: .*diffusion_2d"),
+    (["--model", "opnai/gpt-4o"], "Did you mean openai"),
+    (["--model", "openai/gpt-4o"], "OPENAI_API_KEY"),
+    (["--preset", "tiny"], "has no preset 'tiny'"),
+    (["--sandbox", "jail"], "no sandbox level is called 'jail'"),
+    (["--select", "nothing_of_that_name"], "names no idea"),
+])  # fmt: skip
+def test_bad_parameters_are_named_with_the_cure(
+    argv: list[str], said: str, tmp_path: Path, monkeypatch, capsys
+):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    tiny = dict(zip(TINY[::2], TINY[1::2], strict=True)) | dict([argv])
+    flat = [part for pair in tiny.items() for part in pair]
+    assert main(["run", *flat, "--run_dir", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert re.search(said, error), error
+    assert "Traceback" not in error
+
+
+def test_a_misspelt_option_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--num_idea", "2"])
+    assert "--num_idea" in capsys.readouterr().err
+
+
+def test_a_misspelt_notebook_parameter_is_refused_by_name(tmp_path: Path):
+    from kit import pipeline
+    from kit.schemas import KitError
+
+    with pytest.raises(KitError, match="Did you mean 'num_ideas'"):
+        pipeline.run_stage("ideas", tmp_path / "copy.ipynb", num_idea=2)
+
+
+def test_a_template_that_crashes_loses_nothing(tmp_path: Path):
+    broken = tmp_path / "broken"
+    shutil.copytree(ROOT / "tests" / "mini", broken)
+    (broken / "experiment.py").write_text("learning_rate = 0.1\nraise RuntimeError('no data here')\n")
+    values = dict(zip(TINY[::2], TINY[1::2], strict=True)) | {"--template": str(broken)}
+    flat = [part for pair in values.items() for part in pair]
+    child = kit("run", *flat, "--run_dir", str(tmp_path / "run"))
+    said = child.communicate(timeout=120)[0]
+    assert child.returncode == 1 and "no data here" in said and "baseline" in said
+    assert Run(tmp_path / "run").archive().records, "the ideas are kept"
+    assert list((tmp_path / "run" / "notebooks").glob("*/02_experiments.ipynb")), (
+        "so is the executed notebook"
+    )
+
+
+def test_help_reads_as_a_manual(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert "--num_reflections" in text and "how often each idea is looked at again" in text
+    for words in ("ideas (01_ideas.ipynb)", "review (04_review.ipynb)", "--fresh"):
+        assert words in text
+
+
+def test_runs_are_listed(whole: Run, monkeypatch, capsys):
+    monkeypatch.setattr(workspace, "outputs", lambda: whole.path.parent)
+    assert main(["runs"]) == 0
+    assert "tests/mini" in capsys.readouterr().out

@@ -1,0 +1,71 @@
+"""Every prompt that is asked exists and gets the values it names, and nothing else."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from kit import offline, prompts
+from kit.schemas import KitError
+
+ROOT = Path(__file__).parent.parent
+# What a stage gives to all its prompts when it connects (the notebooks, and Manuscript.common).
+COMMON = {
+    "ideas": {"template"},
+    "experiments": {"template", "idea"},
+    "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables"},
+    "review": {"persona"},
+}
+
+
+def notebook_code(file: Path) -> str:
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def asks() -> list[tuple[str, str, set[str]]]:
+    """Where, which prompt, with which values: every ask("stage/verb", …) of notebooks and kit."""
+    sources = {f.name: notebook_code(f) for f in sorted((ROOT / "notebooks").glob("0*.ipynb"))}
+    sources |= {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "kit").rglob("*.py"))}
+    found = []
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ask":
+                prompt = node.args[0].value
+                found.append((name, prompt, {k.arg for k in node.keywords} - {"index"}))
+    return found
+
+
+@pytest.mark.parametrize("where, prompt, given", asks(), ids=lambda value: str(value)[:40])
+def test_ask_gives_what_the_prompt_names(where: str, prompt: str, given: set[str]):
+    needed = prompts.value_names(prompt)
+    common = COMMON[prompt.partition("/")[0]]
+    assert needed <= given | common, f"{where}: {prompt} lacks {needed - given - common}"
+    assert given <= needed | {"section", "round", "num_cite_rounds", "num_reflections"}, (
+        f"{where}: {prompt} does not use {given - needed}"
+    )
+
+
+@pytest.mark.parametrize("stage", COMMON)
+def test_system_prompt_is_made_of_what_does_not_change(stage: str):
+    assert prompts.value_names(f"{stage}/system") <= COMMON[stage]
+
+
+def test_the_scripted_scientist_answers_every_prompt():
+    assert set(offline.ANSWERS) == set(prompts.prompt_names())
+
+
+def test_a_missing_value_stops_and_is_named():
+    with pytest.raises(KitError, match="archive"):
+        prompts.render("ideas/propose", {"number": 1})
+
+
+def test_an_unknown_prompt_names_those_that_exist():
+    with pytest.raises(KitError, match="ideas/propose"):
+        prompts.render("ideas/propse", {})
+
+
+def test_prompts_hold_no_unrendered_braces():
+    text = prompts.render("_fragments/try_again", {"trouble": "a { brace"})
+    assert "{{" not in text and "a { brace" in text

@@ -67,7 +67,7 @@ class Bench:
             if not result.ok:  # not stored: the cure may lie outside of the template
                 raise KitError(
                     f"The baseline of {self.template.name!r} does not run, so there is nothing to compare with. "
-                    f"Try `kit check {self.template.name}`; whole log: {home / 'logs' / 'run_0.txt'}\n{result.trouble}"
+                    f"Mend {self.template.path}; whole log: {home / 'logs' / 'run_0.txt'}\n{result.trouble}"
                 )
             return result.model_copy(update={"title": "Baseline"})
 

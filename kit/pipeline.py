@@ -1,5 +1,6 @@
 """The four notebooks, chained with papermill: one executed copy each, in the run's own folder."""
 
+import ast
 import contextlib
 import difflib
 import sys
@@ -124,13 +125,13 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
 
 
 def _complete(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with what the run's name needs filled in from the first notebook; misspelt names are refused."""
+    """The values, with the defaults that the run's name needs; misspelt names are refused."""
     known = all_parameters()
     for name in values:
         if name not in known:
             raise KitError(f"There is no parameter {name!r}. {_suggest(name, known)}")
-    first = {"template": "diffusion_2d", "model": "offline", "run_dir": ""}
-    return first | values
+    needed = {name: ast.literal_eval(known[name]["default"]) for name in ("template", "model", "run_dir")}
+    return needed | values
 
 
 def _suggest(name: str, known: dict[str, dict]) -> str:

@@ -12,11 +12,15 @@ from kit.store import load_json, save
 from kit.workspace import Run
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21; max-width: 1080px; margin: 2em auto; padding: 0 1.5em }
-h1, h2, h3 { line-height: 1.2; font-weight: 600 } h2 { margin-top: 2.2em; border-top: 1px solid #ddd; padding-top: .8em }
-table { border-collapse: collapse; font-size: 13px; margin: .8em 0 } caption { color: #555; padding-bottom: .3em }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21 }
+body { max-width: 1080px; margin: 2em auto; padding: 0 1.5em }
+h1, h2, h3 { line-height: 1.2; font-weight: 600 }
+h2 { margin-top: 2.2em; border-top: 1px solid #ddd; padding-top: .8em }
+table { border-collapse: collapse; font-size: 13px; margin: .8em 0 }
+caption { color: #555; padding-bottom: .3em }
 th, td { padding: .25em .7em; border-bottom: 1px solid #e4e4e4 } th { border-bottom: 1px solid #999 }
-img { max-width: 100% } figcaption { color: #555; font-size: 12px; text-align: center } blockquote { color: #444 }
+img { max-width: 100% }
+figcaption { color: #555; font-size: 12px; text-align: center } blockquote { color: #444 }
 code { background: #f4f4f2; padding: 0 .2em; border-radius: 3px; font-size: 92% } a { color: #22577a }
 .jp-InputArea, .jp-OutputPrompt, .jp-InputPrompt, .anchor-link { display: none } summary { cursor: pointer }
 """

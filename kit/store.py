@@ -136,6 +136,10 @@ class Intent:
         """Record the child, so that a later run can end it should this one be killed."""
         self.write(child=pid, child_identity=process.identity(pid))
 
+    def remark(self, words: str) -> None:
+        """Record why it takes its time, for whoever watches."""
+        self.write(remark=words)
+
     def end_orphan(self) -> None:
         """Stop the child of a run that was killed; leave that of a run which is still there."""
         if not self.path.exists():

@@ -79,7 +79,8 @@ class Run:
 
     def _repr_markdown_(self) -> str:
         about = self.about
-        return f"Run **{self.name}** · template `{about.get('template')}` · model `{about.get('model')}` · `{self.path}`"
+        what = f"template `{about.get('template')}` · model `{about.get('model')}`"
+        return f"Run **{self.name}** · {what} · `{self.path}`"
 
 
 def outputs() -> Path:

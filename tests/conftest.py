@@ -9,18 +9,21 @@ from kit.llm import providers
 from kit.llm.providers import Completion, Provider, Request
 from kit.workspace import Run
 
-SCRIPT: list[str] = []  # what the scripted provider will say, in this order
+SCRIPT: list[str | Completion] = []  # what the scripted provider will say, in this order
 HEARD: list[Request] = []  # what it was asked
 
 
 def say_next(request: Request, provider: Provider) -> Completion:
     """A provider for tests: a real one, from the table, that reads its lines from SCRIPT."""
     HEARD.append(request)
-    return Completion(text=SCRIPT.pop(0), tokens_in=10, tokens_out=2, cost=0.25)
+    line = SCRIPT.pop(0)
+    if isinstance(line, Completion):
+        return line
+    return Completion(text=line, tokens_in=10, tokens_out=2, cost=0.25)
 
 
 @pytest.fixture
-def script() -> list[str]:
+def script() -> list[str | Completion]:
     """Lines for `test/any` to say; the requests it got are in `conftest.HEARD`."""
     providers.PROVIDERS["test"] = Provider(f"{__name__}:say_next")
     SCRIPT.clear()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from kit.archive import Archive
 from kit.llm import call_table, connect, total_cost
 from kit.llm.ledger import money
-from kit.llm.replies import find_object, parse_reply
-from kit.schemas import FormatError, Idea, KitError
+from kit.llm.providers import Completion
+from kit.llm.replies import find_object, parse_reply, strict_schema
+from kit.schemas import Choices, FormatError, Idea, KitError, Plan, Reflection, Review
 from kit.template import Template
 from kit.workspace import Run
 
@@ -103,6 +104,34 @@ def test_a_missing_key_is_named(run, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(KitError, match="OPENAI_API_KEY"):
         connect(run, "openai/gpt-4o", "ideas")
+
+
+@pytest.mark.parametrize("reply", [Idea, Plan, Review, Choices, Reflection])
+def test_schemas_fit_strict_modes(reply):
+    def walk(node):
+        if isinstance(node, dict):
+            if node.get("type") == "object":
+                assert node["additionalProperties"] is False and set(node["required"]) == set(node["properties"])
+            assert not {"minimum", "pattern", "default"} & set(node) - set(node.get("properties", {}))
+            [walk(part) for part in node.values()]
+        elif isinstance(node, list):
+            [walk(part) for part in node]
+
+    schema = strict_schema(reply)
+    walk(schema)
+    assert set(schema["properties"]) == {f.alias or name for name, f in reply.model_fields.items()}
+
+
+def test_a_cut_reply_is_asked_again_with_more_room(chat, script):
+    script += [Completion(text='{"Name": "my', tokens_out=8192, end="cut"), json.dumps(IDEA)]
+    assert propose(chat).Name == "my_idea"
+    assert conftest.HEARD[1].room > 8192 and len(conftest.HEARD[1].messages) == 1
+
+
+def test_a_refusal_is_named(chat, script):
+    script += [Completion(text="I will not.", end="refused")]
+    with pytest.raises(KitError, match="refused to answer 'ideas/propose'.*I will not"):
+        propose(chat)
 
 
 @given(st.text())

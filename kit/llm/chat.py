@@ -10,7 +10,7 @@ from kit import prompts
 from kit.llm.providers import Completion, Request, find_provider, load_answer
 from kit.llm.replies import has_grammar, parse_reply, schema_text
 from kit.schemas import FormatError, KitError
-from kit.store import Key, dumps, save
+from kit.store import Intent, Key, dumps, save
 from kit.workspace import Run
 
 T = TypeVar("T", bound=BaseModel)
@@ -44,6 +44,12 @@ class Chat:
         request = self._request(prompt, reply, index, values)
         for attempt in range(ATTEMPTS):
             completion = self._complete(request, attempt)
+            if completion.end == "refused":
+                raise KitError(f"{self.model} refused to answer {prompt!r}: {completion.text[:300]!r}")
+            if completion.end == "cut":
+                trouble = f"the reply was cut off after {completion.tokens_out} tokens."
+                request = request._replace(room=4 * max(completion.tokens_out, 4096))
+                continue
             try:
                 answer = parse_reply(completion.text, reply)
                 if check:
@@ -83,8 +89,8 @@ class Chat:
         key = Key(self.stage, request.prompt.partition("/")[2], self.idea, request.index, attempt)
         content = [self.model, self.seed, request.system, request.messages]
 
-        def call(intent) -> dict:
-            completion = load_answer(self.provider)(request, self.provider)
+        def call(intent: Intent) -> dict:
+            completion = load_answer(self.provider)(request._replace(say=intent.remark), self.provider)
             return {"model": self.model, "prompt": request.prompt, **completion.model_dump()}
 
         step = self.run.calls.once(key, content, call)

@@ -8,7 +8,7 @@ import difflib
 import importlib
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 
@@ -26,6 +26,8 @@ class Request(NamedTuple):
     reply: type[BaseModel]
     seed: int
     index: int
+    room: int = 0  # tokens for the reply; 0: as the provider does by itself
+    say: Callable[[str], None] = lambda remark: None  # where a wait is remarked on
 
 
 class Completion(BaseModel):
@@ -35,6 +37,9 @@ class Completion(BaseModel):
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    tokens_reasoning: int = 0
+    faults: list[str] = []  # what went wrong before the answer came
+    end: Literal["done", "cut", "refused"] = "done"
     cost: float | None = None  # US dollars; None: no price is known
 
 
@@ -44,6 +49,7 @@ class Provider(NamedTuple):
     answer: str  # module:function
     key: str = ""  # environment variable that holds the key
     base_url: str = ""
+    prices: str = ""  # the provider's name in genai-prices, where it differs from its protocol
     about: str = ""
 
 

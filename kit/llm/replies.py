@@ -2,13 +2,14 @@
 
 import json
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from kit.schemas import FormatError
 
 T = TypeVar("T", bound=BaseModel)
+UNSAID = {"minimum", "maximum", "pattern", "minItems", "maxItems", "default", "title"}
 FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
@@ -20,6 +21,26 @@ def has_grammar(reply: type[BaseModel]) -> bool:
 def schema_text(reply: type[BaseModel]) -> str:
     """The JSON schema of a reply, as the model reads it."""
     return json.dumps(reply.model_json_schema(by_alias=True), indent=1)
+
+
+def strict_schema(reply: type[BaseModel]) -> dict:
+    """The schema in the form that strict modes take: closed objects, all fields required, no ranges.
+
+    What a strict mode cannot say (ranges, patterns) is checked when the reply is parsed.
+    """
+    return _strict(reply.model_json_schema(by_alias=True))
+
+
+def _strict(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_strict(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {name: _strict(part) for name, part in node.items() if name not in {*UNSAID, "properties"}}
+    if fields := node.get("properties"):  # a field may itself be called title or pattern
+        kept["properties"] = {name: _strict(part) for name, part in fields.items()}
+        kept |= {"additionalProperties": False, "required": list(fields)}
+    return kept
 
 
 def parse_reply(text: str, reply: type[T]) -> T:

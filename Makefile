@@ -29,7 +29,7 @@ lint: setup  ## look for mistakes and for lines that are not formatted
 format: setup  ## format the code and clear the notebooks' outputs
 	@$(PY) -m ruff check --fix --quiet .
 	@$(PY) -m ruff format .
-	@$(PY) -m nbstripout notebooks/*.ipynb
+	@$(PY) -m nbstripout --keep-id notebooks/*.ipynb
 
 clean:  ## remove .venv and caches; outputs/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -29,12 +28,15 @@ DISK_BYTES = 3 * 10**9  # the packages take 1.7 GB with a CPU build of PyTorch; 
 TEX = ("latexmk", "pdflatex", "bibtex", "chktex")
 TEX_FILES = ("article.cls", "booktabs.sty", "ptmr7t.tfm")
 TEX_PACKAGES = ("texlive-latex-recommended", "texlive-fonts-recommended", "latexmk", "chktex")
-TEX_SIZE = "80 MB to fetch, 250 MB on disk"
-TEX_ELSEWHERE = {  # an installer that may be there: what to type
+TEX_SIZE = "73 MB to fetch, 227 MB on disk"
+APT = "sudo apt-get install --no-install-recommends"
+TEX_LINES = {  # an installer that may be there: what to type
+    "apt-get": f"{APT} {' '.join(TEX_PACKAGES)}",
     "brew": "brew install tectonic",
     "dnf": "sudo dnf install latexmk texlive-chktex texlive-collection-{latex,fonts}recommended",
     "conda": "conda install -c conda-forge tectonic",
 }
+TORCH_INDEX = os.environ.get("TORCH_INDEX_URL", "")  # where to take PyTorch from; empty: as pip does
 TORCH_PAGE = "address on pytorch.org/get-started/locally"
 
 
@@ -42,7 +44,7 @@ class SetupError(Exception):
     """The set-up cannot go on."""
 
     def __init__(self, trouble: str, cure: str) -> None:
-        super().__init__(f"{trouble}. Type this, then the same command again:\n\n    {cure}\n")
+        super().__init__(f"{trouble}. To mend it:\n\n    {cure}\n\nThen type the same command again.")
 
 
 class Finding(NamedTuple):
@@ -63,8 +65,8 @@ class Findings(list[Finding]):
     """All findings; they show themselves as a table."""
 
     def __str__(self) -> str:
-        lines = [f"{f.mark:9}{f.name:10}{f.found}" + f"\n{'':19}→ {f.cure}" * bool(f.cure) for f in self]
-        return "\n".join(lines)
+        cured = f"\n{'':19}→ "
+        return "\n".join(f"{f.mark:9}{f.name:10}{f.found}{cured * bool(f.cure)}{f.cure}" for f in self)
 
     def _repr_html_(self) -> str:
         from kit.show import table
@@ -74,14 +76,14 @@ class Findings(list[Finding]):
 
 def check() -> Findings:
     """Look at everything and change nothing."""
-    looks = [check_python, check_packages, check_kernel, check_torch, check_tex, check_sandbox]
-    return Findings(look() for look in [*looks, check_disk, check_keys, check_browser])
+    machine = [check_python, check_packages, check_kernel, check_torch, check_tex, check_sandbox]
+    return Findings(look() for look in [*machine, check_disk, check_keys, check_browser])
 
 
 def check_python() -> Finding:
     """The Python that runs this."""
     fits = OLDEST <= sys.version_info[:2] <= NEWEST
-    found = f"{platform.python_version()} at {sys.executable}"
+    found = f"{sys.version.split()[0]} at {sys.executable}"
     return Finding("Python", fits, found, "" if fits else "make setup PYTHON=/path/to/python3.13")
 
 
@@ -93,9 +95,8 @@ def check_packages() -> Finding:
         names = ", ".join(missing[:5]) + ", …" * (len(missing) > 5)
         return Finding("Packages", False, f"{len(missing)} of {len(pins)} missing: {names}", "make setup")
     others = ", ".join(f"{name} {there[name]}" for name in pins if there[name] != pins[name])
-    return Finding(
-        "Packages", True, f"{len(pins)}, " + (f"not as pinned: {others}" if others else "as pinned")
-    )
+    found = f"{len(pins)}, not as pinned: {others}" if others else f"{len(pins)}, as pinned"
+    return Finding("Packages", True, found)
 
 
 def _version(package: str) -> str:
@@ -119,9 +120,9 @@ def check_torch() -> Finding:
         import torch
     except (ImportError, OSError) as error:
         return Finding("PyTorch", False, str(error).splitlines()[0], "make setup")
-    device = "an Apple GPU" if torch.backends.mps.is_available() else "a CPU"
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else device
-    idle = has_nvidia() and not torch.cuda.is_available()
+    cuda, apple = torch.cuda.is_available(), torch.backends.mps.is_available()
+    device = torch.cuda.get_device_name() if cuda else "an Apple GPU" if apple else "a CPU"
+    idle = has_nvidia() and not cuda
     found = f"{torch.__version__} on {device}" + ", though there is an NVIDIA GPU" * idle
     cure = f"make setup TORCH_INDEX_URL=<the CUDA {TORCH_PAGE}>" * idle
     return Finding("PyTorch", not idle, found, cure, needed=False)
@@ -150,9 +151,7 @@ def missing_tex() -> list[str]:
 
 def tex_line() -> str:
     """What to type to get TeX here."""
-    if shutil.which("apt-get"):
-        return shlex.join(["sudo", "apt-get", "install", "--no-install-recommends", *TEX_PACKAGES])
-    lines = [line for installer, line in TEX_ELSEWHERE.items() if shutil.which(installer)]
+    lines = [line for installer, line in TEX_LINES.items() if shutil.which(installer)]
     return lines[0] if lines else f"install TeX Live with {', '.join(TEX)}, or tectonic, and put it on PATH"
 
 
@@ -186,8 +185,8 @@ def check_keys() -> Finding:
 def check_browser() -> Finding:
     """A browser, for the test that clicks through JupyterLab."""
     found = [name for name in ("chromium", "google-chrome", "chromium-browser") if shutil.which(name)]
-    cure = "" if found else "only a test wants it: sudo apt-get install chromium"
-    return Finding("Browser", bool(found), found[0] if found else "no chromium", cure, needed=False)
+    cure = "" if found else f"only a test wants it: {APT} chromium"
+    return Finding("Browser", not cure, "".join(found[:1]) or "no chromium", cure, needed=False)
 
 
 def set_up() -> None:
@@ -202,13 +201,13 @@ def set_up() -> None:
         raise SetupError(f"{disk.found} at {ROOT}", disk.cure)
     STAMP.unlink(missing_ok=True)
     install_packages()
-    STAMP.write_text(f"{_digest()} {_torch_index()}")
+    STAMP.write_text(f"{_digest()} {TORCH_INDEX}")
 
 
 def is_set_up() -> bool:
     """Whether .venv holds what the lock says, and the build of PyTorch that is asked for, if one is."""
     digest, _, torch_index = (STAMP.read_text() if STAMP.is_file() else "").partition(" ")
-    as_asked = digest == _digest() and _torch_index() in ("", torch_index)
+    as_asked = digest == _digest() and TORCH_INDEX in ("", torch_index)
     return as_asked and _succeeds(PYTHON, "-c", "import pip")
 
 
@@ -216,19 +215,15 @@ def _digest() -> str:
     return hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
 
 
-def _torch_index() -> str:
-    return os.environ.get("TORCH_INDEX_URL", "")
-
-
-def _succeeds(program: Path | str, *arguments: str) -> bool:
-    there = shutil.which(program) is not None  # a link may lead nowhere
-    return there and subprocess.run([program, *arguments], capture_output=True).returncode == 0
+def _succeeds(*command: Path | str) -> bool:
+    """Whether the program is there (and not a link that leads nowhere) and ends without complaint."""
+    return bool(shutil.which(command[0])) and not subprocess.run(command, capture_output=True).returncode
 
 
 def wanted_packages(everything: bool) -> dict[str, str]:
     """The Debian packages that are missing, and what for; `everything`: also what a run can do without."""
     wanted = {}
-    if everything and not PYTHON.exists() and not importlib.util.find_spec("ensurepip"):
+    if everything and not importlib.util.find_spec("ensurepip") and not _succeeds(PYTHON, "-c", "import pip"):
         wanted[f"python3.{sys.version_info[1]}-venv"] = "makes .venv"  # Debian takes it out of Python
     if not shutil.which("tectonic") and missing_tex():
         wanted |= dict.fromkeys(TEX_PACKAGES, f"makes the paper: {TEX_SIZE}")
@@ -240,16 +235,17 @@ def wanted_packages(everything: bool) -> dict[str, str]:
 def install_system_packages(wanted: dict[str, str]) -> None:
     """Install them where apt-get may be used without asking, else stop with the line to type."""
     needed = [name for name in wanted if name != "bubblewrap"]
-    apt_get = ["apt-get"] if os.geteuid() == 0 else ["sudo", "-n", "apt-get"]
-    may = shutil.which("apt-get") and (os.geteuid() == 0 or _succeeds("sudo", "-n", "true"))
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]  # -n: never ask for a password
+    may = shutil.which("apt-get") and _succeeds(*sudo, "true")
     if needed and not may:
-        apt = shlex.join(["sudo", "apt-get", "install", "--no-install-recommends", *wanted])
-        raise SetupError(f"Missing: {', '.join(needed)}", apt if shutil.which("apt-get") else tex_line())
+        if not shutil.which("apt-get"):
+            raise SetupError(f"Missing: {', '.join(missing_tex() or needed)}", tex_line())
+        raise SetupError(f"Missing: {', '.join(needed)}", f"{APT} {' '.join(wanted)}")
     if not wanted or not may:
         return
     for why in dict.fromkeys(wanted.values()):
         say(f"apt-get installs {' '.join(name for name in wanted if wanted[name] == why)} ({why})")
-    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    apt_get = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
     run_step("system package lists", [*apt_get, "update"])
     run_step("system packages", [*apt_get, "install", "-y", "--no-install-recommends", *wanted])
 
@@ -259,7 +255,7 @@ def install_packages() -> None:
     if not _succeeds(PYTHON, "-c", "import pip"):
         run_step(".venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install"]
-    build = ["--force-reinstall", "--no-deps", "--index-url", _torch_index()] if _torch_index() else []
+    build = ["--force-reinstall", "--no-deps", "--index-url", TORCH_INDEX] if TORCH_INDEX else []
     if sys.platform == "linux" and not build and not has_nvidia():
         say("no NVIDIA GPU here; should pip now fetch PyTorch's CUDA build (3 GB), stop it and type")
         say(f"    make setup TORCH_INDEX_URL=<the CPU {TORCH_PAGE}>")
@@ -274,12 +270,13 @@ def run_step(name: str, command: list[str]) -> None:
     start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
     if done.returncode:
-        raise SetupError("\n".join(done.stdout.splitlines()[-15:]) + f"\n{name} failed", shlex.join(command))
+        tail = [*done.stdout.splitlines()[-15:], f"{name} failed"]
+        raise SetupError("\n".join(tail), f"see all it says: {shlex.join(command)}")
     say(f"{name:22}{time.monotonic() - start:5.0f} s")
 
 
 def say(line: str) -> None:
-    """Print at once, also where the output goes into a file."""
+    """Print it at once, also where the output goes into a file."""
     print(f"  {line}", flush=True)
 
 
@@ -290,8 +287,7 @@ def main(argv: list[str] | None = None) -> int:
         print(findings := check())
         return int(any(finding.needed and not finding.ok for finding in findings))
     if command != ["setup"]:
-        print("usage: python3 kit/doctor.py setup | check", file=sys.stderr)
-        return 2
+        sys.exit("usage: python3 kit/doctor.py setup | check")
     try:
         set_up()
     except SetupError as error:

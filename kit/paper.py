@@ -31,7 +31,7 @@ class Manuscript:
         self.ledger = results.Ledger.model_validate(self._left("results.json"))
         self.plan = Plan.model_validate(self._left("plan.json"))
         self.captions = Captions.model_validate(self._left("captions.json")).figures
-        self.tables = results.tables(self.ledger, self.template)
+        self.tables = results.tables(self.ledger)
         self.sections: dict[str, str] = {}
         self.references: list[Reference] = []
         self.papers: list[Paper] = []

@@ -1,0 +1,34 @@
+"""A finished PDF: its pages as pictures, and its text."""
+
+from pathlib import Path
+
+
+def page_count(pdf: Path) -> int:
+    """How many pages it has."""
+    import pypdfium2
+
+    with pypdfium2.PdfDocument(pdf) as document:
+        return len(document)
+
+
+def pages(pdf: Path, folder: Path, dpi: int = 110) -> list[Path]:
+    """Render every page to folder/page_01.png …; pictures of former pages go."""
+    import pypdfium2
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("page_*.png"):
+        old.unlink()
+    files = []
+    with pypdfium2.PdfDocument(pdf) as document:
+        for number, page in enumerate(document, 1):
+            files.append(folder / f"page_{number:02d}.png")
+            page.render(scale=dpi / 72).to_pil().convert("P", palette=1, colors=128).save(files[-1], optimize=True)
+    return files
+
+
+def text(pdf: Path) -> str:
+    """All of its text."""
+    import pypdfium2
+
+    with pypdfium2.PdfDocument(pdf) as document:
+        return "\n".join(page.get_textpage().get_text_range() for page in document)

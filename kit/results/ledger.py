@@ -1,0 +1,156 @@
+"""The ledger: every number with where it comes from, every comparison with its verdict."""
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from kit import show
+from kit.results.measured import Measured, read_final_info
+from kit.results.statistics import CONFIDENCE, compare
+from kit.schemas import Comparison, KitError, Number
+from kit.template import Metric, Template
+
+MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "not comparable": "–"}
+COLOURS = {"better": "#1b7f4b", "worse": "#b03a2e", "inconclusive": "#777", "not comparable": "#bbb"}
+
+
+class Ledger(BaseModel):
+    """The numbers of one idea."""
+
+    runs: dict[str, str]  # run_1 → the label that tables show
+    metrics: dict[str, Metric]
+    numbers: list[Number] = []
+    comparisons: list[Comparison] = []
+
+    def value(self, key: str) -> Number:
+        """The number of that key; KitError names the closest ones."""
+        keys = {number.key: number for number in self.numbers}
+        if key not in keys:
+            close = ", ".join(difflib.get_close_matches(key, keys, 3, cutoff=0.3))
+            raise KitError(f"The ledger has no number {key!r}. Close ones: {close or 'none'}.")
+        return keys[key]
+
+    def find(self, dataset: str, metric: str, run: str, baseline: str = "run_0") -> Comparison | None:
+        """The comparison of two runs, if there is one."""
+        wanted = (dataset, metric, run, baseline)
+        return next((c for c in self.comparisons if (c.dataset, c.metric, c.run, c.baseline) == wanted), None)
+
+    def datasets(self) -> list[str]:
+        """The datasets, in the order of final_info.json."""
+        return list(dict.fromkeys(n.dataset for n in self.numbers if n.statistic == "mean"))
+
+    def headline(self) -> list[str]:
+        """The metrics that carry the argument: those marked so, else all that are no times."""
+        marked = [name for name, about in self.metrics.items() if about.headline]
+        return marked or [name for name, about in self.metrics.items() if not about.timing]
+
+    def verdicts(self, run: str = "") -> Counter:
+        """How many headline comparisons came out which way, for one run or for all."""
+        return Counter(c.verdict for c in self.comparisons if c.metric in self.headline() and run in ("", c.run))
+
+    def for_prompt(self, run: str = "") -> str:
+        """The ledger as a model reads it: `key = value`, then the comparisons with their verdicts."""
+        wanted = (run, "run_0", "summary") if run else (*self.runs, "summary")
+        lines = [f"{n.key} = {n.value:.4g}" for n in self.numbers
+                 if n.statistic != "stderr" and n.key.partition("/")[0] in wanted]  # fmt: skip
+        said = [_said(c) for c in self.comparisons if run in ("", c.run)]
+        return "\n".join([*lines, "", *(said or ["No run has been compared with the baseline yet."])])
+
+    def _repr_html_(self) -> str:
+        columns = ["Dataset", "Metric", *(f"{label} ({run})" for run, label in self.runs.items())]
+        rows = [[dataset, self.metrics[metric].label or metric, *(self._cell(run, dataset, metric) for run in self.runs)]
+                for metric in self.metrics for dataset in self.datasets()]  # fmt: skip
+        legend = " · ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
+        return show.table(columns, rows, caption=f"mean ± standard error; against run_0: {legend}")
+
+    def _cell(self, run: str, dataset: str, metric: str) -> show.Html:
+        numbers = {n.key: n.value for n in self.numbers}
+        key = f"{run}/{dataset}/{metric}"
+        if key not in numbers:
+            return show.Html("")
+        spread = f" ± {numbers[f'{key}/stderr']:.2g}" if f"{key}/stderr" in numbers else ""
+        comparison = self.find(dataset, metric, run)
+        return show.Html(f"{numbers[key]:.4g}{spread}{_mark(comparison) if comparison else ''}")
+
+
+def _mark(comparison: Comparison) -> str:
+    title = show.cell(comparison.reason or _said(comparison)).replace("'", "&#39;")
+    colour, mark = COLOURS[comparison.verdict], MARKS[comparison.verdict]
+    return f" <span style='color:{colour}' title='{title}'>{mark}</span>"
+
+
+def _said(c: Comparison) -> str:
+    where = f"{c.dataset}/{c.metric}, {c.run} against {c.baseline}"
+    if c.low is None:
+        return f"{where}: {c.verdict} ({c.reason})"
+    return f"{where}: difference {c.difference:.3g}, interval [{c.low:.3g}, {c.high:.3g}], {c.verdict}"
+
+
+def build_ledger(
+    folder: Path, labels: Mapping[str, str], template: Template, *, flagged: Mapping[str, list[str]] | None = None
+) -> Ledger:
+    """Read folder/run_*/final_info.json for the runs in `labels` and compare each with run_0.
+
+    A run in `flagged` changed the code that measures; it is listed and compared with nothing.
+    """
+    runs = dict(sorted(labels.items(), key=lambda item: int(item[0].removeprefix("run_"))))
+    measured = {run: read_final_info(folder / run) for run in runs}
+    names = dict.fromkeys(m for sets in measured.values() for values in sets.values() for m in values.means)
+    ledger = Ledger(runs=runs, metrics={name: template.metric(name) for name in names})
+    for run, sets in measured.items():
+        ledger.numbers += _numbers(run, sets)
+    for run in list(runs)[1:] if "run_0" in runs else []:
+        ledger.comparisons += _compare_runs(ledger, measured, run, (flagged or {}).get(run, []))
+    ledger.numbers += _summary(ledger)
+    return ledger
+
+
+def _numbers(run: str, sets: Mapping[str, Measured]) -> list[Number]:
+    found, file = [], f"{run}/final_info.json"
+    for dataset, values in sets.items():
+        for metric, mean in values.means.items():
+            place = {"run": run, "dataset": dataset, "metric": metric, "file": file}
+            key, seeds = f"{run}/{dataset}/{metric}", values.seeds.get(metric, [])
+            found.append(Number(key=key, value=mean, statistic="mean", seeds=seeds,
+                                pointer=f"/{dataset}/means/{metric}", **place))  # fmt: skip
+            if metric in values.stderrs:
+                found.append(Number(key=f"{key}/stderr", value=values.stderrs[metric], statistic="stderr", seeds=seeds,
+                                    pointer=f"/{dataset}/stderrs/{metric}", **place))  # fmt: skip
+    seeds = max((len(v) for values in sets.values() for v in values.seeds.values()), default=1)
+    return [*found, _count(f"{run}/num_seeds", seeds, run, file)]
+
+
+def _compare_runs(ledger: Ledger, measured: Mapping, run: str, changed: list[str]) -> list[Comparison]:
+    made = []
+    for metric, about in ledger.metrics.items():
+        for dataset in measured["run_0"]:
+            place = {"dataset": dataset, "run": run, "baseline": "run_0"}
+            ours = measured[run].get(dataset, Measured(means={}))
+            comparison = compare(ours, measured["run_0"][dataset], metric, about, **place)
+            if changed:
+                reason = f"the run changed what measures it: {', '.join(changed)}"
+                comparison = comparison.model_copy(update={"verdict": "not comparable", "reason": reason, "low": None,
+                                                           "high": None, "method": "none"})  # fmt: skip
+            made.append(comparison)
+    return made
+
+
+def _summary(ledger: Ledger) -> list[Number]:
+    """Counts over the headline comparisons, for all runs and for each."""
+    counts = []
+    for place, run in [("summary", ""), *((f"{run}/summary", run) for run in list(ledger.runs)[1:])]:
+        verdicts = ledger.verdicts(run)
+        counts += [_count(f"{place}/{name}", verdicts[name], run) for name in ("better", "worse", "inconclusive")]
+        decided = sum(n for verdict, n in verdicts.items() if verdict != "not comparable")
+        counts.append(_count(f"{place}/num_comparisons", decided, run))
+        counts.append(_count(f"{place}/expected_by_chance", round(decided * (1 - CONFIDENCE), 2), run))
+    seeds = [n.value for n in ledger.numbers if n.key.endswith("/num_seeds")]
+    return [*counts, _count("summary/num_runs", len(ledger.runs), ""), _count("summary/confidence", 100 * CONFIDENCE, ""),
+            _count("summary/num_seeds", min(seeds, default=0), "")]  # fmt: skip
+
+
+def _count(key: str, value: float, run: str, file: str = "results.json") -> Number:
+    return Number(key=key, value=value, run=run, dataset="", metric="", statistic="count", file=file, pointer="")

@@ -1,5 +1,6 @@
 """The manuscript: sections a model wrote, around numbers, tables and references that it did not."""
 
+import ast
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,18 @@ class Manuscript:
         return latex.check(
             tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs,
             citations={paper.key for paper in self.papers}, figures={c.file for c in self.captions},
+            settings=self.settings(),
         )  # fmt: skip
+
+    def settings(self) -> set[str]:
+        """Numbers that stand in the code of the runs, as they are written there: the text may name them."""
+        found = set()
+        for file in self.home.glob("run_*/experiment.py"):
+            code = file.read_text(encoding="utf-8")
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+                    found |= {ast.get_source_segment(code, node) or "", f"{node.value:g}"}
+        return found
 
     def blame(self, problems: Iterable[Problem]) -> dict[str, list[Problem]]:
         """Which section each problem stands in, by the lines of paper.tex."""

@@ -187,6 +187,7 @@ class Paper(BaseModel):
     url: str = ""
     citations: int | None = None
     source: str = ""  # the engine that found it
+    tex: bool = False  # its fields are LaTeX already, as in a .bib file
 
 
 class Choice(BaseModel):
@@ -215,6 +216,7 @@ class Finding(BaseModel):
 
     query: str
     papers: list[Paper] = []
+    trouble: str = ""  # why nothing could be searched
 
 
 class Problem(BaseModel):

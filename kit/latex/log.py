@@ -5,21 +5,23 @@ from collections.abc import Iterator
 
 from kit.schemas import Problem
 
-ERROR = re.compile(r"^(?:(?P<file>[^:\n]+\.\w+):(?P<line>\d+): |! )(?P<what>.+)$")
-AT_LINE = re.compile(r"^l\.(\d+) ?(.*)$")
-REFERENCE = re.compile(r"LaTeX Warning: (?:Hyper )?[Rr]eference [`'](.+?)' .*?undefined(?: on input line (\d+))?")
-CITATION = re.compile(r"Warning: Citation [`'](.+?)' .*?undefined(?: on input line (\d+))?")
+ERROR = re.compile(r"^(?:(?P<file>[^:\n]+\.\w+):(?P<line>\d{1,9}): |! )(?P<what>.+)$")
+AT_LINE = re.compile(r"^l\.(\d{1,9}) ?(.*)$")
+REFERENCE = re.compile(r"LaTeX Warning: (?:Hyper )?[Rr]eference [`'](.+?)' .*?undefined(?: on input line (\d{1,9}))?")
+CITATION = re.compile(r"Warning: Citation [`'](.+?)' .*?undefined(?: on input line (\d{1,9}))?")
 LABELS = re.compile(r"LaTeX Warning: Label [`'](.+?)' multiply defined")
-OVERFULL = re.compile(r"^Overfull \\hbox \(([\d.]+)pt too wide\).*?(?:lines? (\d+))?")
+OVERFULL = re.compile(r"^Overfull \\hbox \((\d{1,6}(?:\.\d+)?)pt too wide\)(?:.*? lines? (\d{1,9}))?")
 MISSING = re.compile(r"LaTeX Warning: File [`'](.+?)' not found")
-BIBTEX = re.compile(r"^(Warning--.*|I couldn't .*|I found no .*|Repeated entry.*)$")
+BIBTEX = re.compile(r"^(?:Warning--(?P<warning>.+)|(?P<error>.+?)---(?:line (?P<line>\d{1,9}) of|while reading) file (?P<file>.+))$")
+UNCITED = "The text cites nothing: cite at least one of the references."
 WIDE = 10.0  # points; less is not seen
 
 
 def parse_log(text: str) -> list[Problem]:
     """Errors first, then what is undefined, then what looks bad; each once."""
     lines = text.splitlines()
-    found = [*_errors(lines), *(problem for line in lines for problem in _warnings(line))]
+    # A run that an error ended knows no label and no reference yet: its warnings would mislead.
+    found = list(_errors(lines)) or [problem for line in lines for problem in _warnings(line)]
     unique = {(problem.kind, problem.message): problem for problem in found}
     return sorted(unique.values(), key=lambda problem: not problem.fatal)
 
@@ -44,12 +46,20 @@ def _warnings(line: str) -> Iterator[Problem]:
         yield Problem(kind="label", message=f"The label {match[1]!r} is given more than once.")
     elif match := MISSING.search(line):
         yield Problem(kind="file", message=f"The file {match[1]!r} is missing.")
-    elif (match := OVERFULL.match(line)) and float(match[1] if match[1].count(".") < 2 else 0) > WIDE:
-        at = re.search(r"lines? (\d+)", line)
+    elif (match := OVERFULL.match(line)) and float(match[1]) > WIDE:
         words = f"A line runs {float(match[1]):.0f} pt into the margin."
-        yield Problem(kind="overfull", message=words, line=int(at[1]) if at else None, fatal=False)
+        yield Problem(kind="overfull", message=words, line=_line(match), fatal=False)
     elif match := BIBTEX.match(line):
-        yield Problem(kind="bibtex", message=match[1], fatal=not line.startswith("Warning--"))
+        yield _bibtex(match)
+
+
+def _bibtex(match: re.Match) -> Problem:
+    if match["warning"]:
+        return Problem(kind="bibtex", message=match["warning"], fatal=False)
+    if "no \\citation" in match["error"]:
+        return Problem(kind="citation", message=UNCITED)
+    at = int(match["line"]) if match["line"] else None
+    return Problem(kind="bibtex", message=match["error"], file=match["file"], line=at)
 
 
 def _line(match: re.Match) -> int | None:

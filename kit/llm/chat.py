@@ -20,7 +20,7 @@ ATTEMPTS = 3  # the first, and two more with the error in view
 class Chat:
     """A model in one stage of one idea, with the values that all its prompts share."""
 
-    def __init__(self, run: Run, model: str, stage: str, idea: str = "", seed: int = 0, **common: Any):
+    def __init__(self, run: Run, model: str, stage: str, idea: str = "", seed: int = 0, /, **common: Any):
         self.run, self.model, self.stage, self.idea, self.seed = run, model, stage, idea, seed
         self.common = common
         self.provider, self.model_name = find_provider(model)
@@ -112,7 +112,7 @@ class Chat:
         return f"`{self.model}` in stage *{self.stage}*" + (f", idea `{self.idea}`" if self.idea else "")
 
 
-def connect(run: Run, model: str, stage: str, idea: str = "", seed: int = 0, **common: Any) -> Chat:
+def connect(run: Run, model: str, stage: str, idea: str = "", seed: int = 0, /, **common: Any) -> Chat:
     """A chat with `provider/model`; without a name, with the model that the run was started with.
 
     `common` are the values that every prompt of the stage may use; its system.md is made of them alone, so

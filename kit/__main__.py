@@ -81,9 +81,7 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
 def reader(kind: str):
     """How the text of an option becomes a parameter's value."""
     if kind == "list":
-        return lambda text: [
-            part.strip() for part in text.strip("[]").replace('"', "").split(",") if part.strip()
-        ]
+        return lambda text: [part.strip() for part in text.strip("[]").replace('"', "").split(",") if part.strip()]
     if kind == "bool":
         return lambda text: {"true": True, "false": False}[text.lower()]
     return {"int": int, "float": float, "str": str}.get(kind, ast.literal_eval)

@@ -20,7 +20,8 @@ class Record(BaseModel):
     def _repr_html_(self) -> str:
         idea, novelty = self.idea, self.novelty
         rows = [("Hypothesis", idea.Hypothesis), ("Experiment", idea.Experiment), ("Deciding metric", idea.Metric),
-                ("Scores", f"interestingness {idea.Interestingness}, feasibility {idea.Feasibility}, novelty {idea.Novelty}"),
+                ("Scores", f"interestingness {idea.Interestingness}, feasibility {idea.Feasibility}, "
+                           f"novelty {idea.Novelty}"),
                 ("Literature", f"{novelty.verdict}. {novelty.reason}"), ("Closest papers", ", ".join(novelty.papers)),
                 ("Chosen by", self.chosen_by if self.chosen else "nobody")]  # fmt: skip
         return f"<b>{show.cell(idea.Title)}</b> <code>{idea.Name}</code>" + show.table(["", ""], rows)

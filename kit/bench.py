@@ -23,16 +23,12 @@ class Bench:
         self.run, self.template, self.idea, self.preset = run, template, idea, preset
         self.level = sandbox.choose(level)
         if preset and template.presets and preset not in template.presets:
-            raise KitError(
-                f"{template.name} has no preset {preset!r}. Presets: {', '.join(template.presets)}."
-            )
+            raise KitError(f"{template.name} has no preset {preset!r}. Presets: {', '.join(template.presets)}.")
         self.folder = run.folder(idea.Name)
         self.runs: dict[str, RunResult] = {}
         self.notes: dict[str, str] = {}
         self.settled = False
-        shutil.copytree(
-            template.path, self.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LEFT_BEHIND)
-        )
+        shutil.copytree(template.path, self.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -55,9 +51,7 @@ class Bench:
     def _shared_baseline(self, timeout: float) -> tuple[Path, RunResult]:
         shipped = self.template.path / "run_0"
         if shipped.is_dir():
-            return shipped, RunResult(
-                run="run_0", title="Baseline (shipped)", ok=True, code=self.template.code
-            )
+            return shipped, RunResult(run="run_0", title="Baseline (shipped)", ok=True, code=self.template.code)
         machine = [platform.node(), platform.machine(), os.cpu_count()]
         name = f"{self.template.name}-{digest(self.template.digest(), self.preset, machine)}"
         home = workspace.outputs() / "_baselines" / name
@@ -109,17 +103,13 @@ class Bench:
             return result.model_copy(update={"title": trial.arm.name, "protected": changed})
 
         def still_good(stored: dict) -> bool:  # a longer limit is a new chance
-            return (
-                target.is_dir() if stored["ok"] else not (stored["timed_out"] and stored["seconds"] < timeout)
-            )
+            return target.is_dir() if stored["ok"] else not (stored["timed_out"] and stored["seconds"] < timeout)
 
         key = Key("experiments", "run", self.idea.Name, trial.number, trial.attempt)
         content = [trial.code, self.template.digest(), self.preset]
         return RunResult.model_validate(self.run.steps.once(key, content, work, still_good=still_good).result)
 
-    def _execute(
-        self, home: Path, name: str, code: str, timeout: float, intent: Intent, log: str = ""
-    ) -> RunResult:
+    def _execute(self, home: Path, name: str, code: str, timeout: float, intent: Intent, log: str = "") -> RunResult:
         """Run experiment.py in a folder of its own, so that it can spoil no other run's results."""
         room = home / "bench" / name
         shutil.rmtree(room, ignore_errors=True)
@@ -138,9 +128,7 @@ class Bench:
             shutil.rmtree(room)
         return result
 
-    def _sandboxed(
-        self, argv: list[str], room: Path, timeout: float, log: Path, intent: Intent
-    ) -> sandbox.Finished:
+    def _sandboxed(self, argv: list[str], room: Path, timeout: float, log: Path, intent: Intent) -> sandbox.Finished:
         data = [self.template.path / folder for folder in self.template.data]
         log.parent.mkdir(parents=True, exist_ok=True)
         return sandbox.run(
@@ -190,9 +178,7 @@ class Bench:
         def work(intent: Intent) -> list[str]:
             room = self.folder / "bench" / "plot"
             shutil.rmtree(room, ignore_errors=True)
-            shutil.copytree(
-                self.folder, room, ignore=shutil.ignore_patterns("bench", "paper", "figures", "logs")
-            )
+            shutil.copytree(self.folder, room, ignore=shutil.ignore_patterns("bench", "paper", "figures", "logs"))
             save_json(room / "labels.json", self.labels())
             log = self.folder / "logs" / "plot.txt"
             done = self._sandboxed([sys.executable, "plot.py"], room, timeout, log, intent)

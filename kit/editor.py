@@ -4,7 +4,6 @@ import ast
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from html import escape
 from pathlib import PurePosixPath
 
 from pydantic import BaseModel
@@ -91,7 +90,9 @@ def _replace(text: str, edit: Edit) -> str:
     if count == 1:
         return text.replace(edit.search, edit.replace)
     if count > 1:
-        raise EditError(f"The SEARCH text stands {count} times in {edit.path}; add lines until it is unique:\n{edit.search}")
+        raise EditError(
+            f"The SEARCH text stands {count} times in {edit.path}; add lines until it is unique:\n{edit.search}"
+        )
     return _replace_loosely(text, edit)
 
 
@@ -131,7 +132,7 @@ def _explain(lines: list[str], wanted: list[str], edit: Edit, places: int) -> st
     said = f"The SEARCH text is not in {edit.path}:\n{edit.search}"
     if near:
         at = [line.strip() for line in lines].index(near[0])
-        said += f"\nThe closest lines there are:\n" + "\n".join(lines[max(at - 1, 0) : at + len(wanted) + 1])
+        said += "\nThe closest lines there are:\n" + "\n".join(lines[max(at - 1, 0) : at + len(wanted) + 1])
     return said + "\nCopy the lines exactly as they stand in the file."
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.schemas import Finding, KitError, Paper
-from kit.store import digest, load_json, locked, save, save_json
+from kit.store import digest, load_json, locked, save_json
 from kit.workspace import outputs
 
 SHIPPED = Path(__file__).parent / "bibliography.bib"
@@ -63,7 +63,9 @@ class Literature:
         base = os.environ.get("S2_BASE_URL", "https://api.semanticscholar.org").rstrip("/")
         key = os.environ.get("S2_API_KEY")
         parameters = {"query": query, "limit": limit, "fields": FIELDS}
-        data = self._get("semanticscholar", f"{base}/graph/v1/paper/search", parameters, {"x-api-key": key} if key else {})
+        data = self._get(
+            "semanticscholar", f"{base}/graph/v1/paper/search", parameters, {"x-api-key": key} if key else {}
+        )
         return [_from_semantic_scholar(entry) for entry in data.get("data") or []]
 
     def _openalex(self, query: str, limit: int) -> list[Paper]:
@@ -136,8 +138,12 @@ ENGINES: dict[str, Callable[[Literature, str, int], list[Paper]]] = {
 
 
 def connect(
-    engines: Sequence[str] = ("bibliography",), *, bib: Path | None = None, cache: Path | None = None, deadline: float = 60
-) -> Literature:  # fmt: skip
+    engines: Sequence[str] = ("bibliography",),
+    *,
+    bib: Path | None = None,
+    cache: Path | None = None,
+    deadline: float = 60,
+) -> Literature:
     """A search over the engines named, tried in this order; `deadline` in seconds for one query."""
     if unknown := [name for name in engines if name not in ENGINES]:
         raise KitError(f"There is no literature engine {unknown[0]!r}. Engines: {', '.join(ENGINES)}.")
@@ -170,19 +176,26 @@ def read_bib(file: Path) -> tuple[Paper, ...]:
     """The papers of a .bib file; an entry that cannot be read is named."""
     import bibtexparser
 
-    library = bibtexparser.parse_string(file.read_text(encoding="utf-8"))
+    library = bibtexparser.parse_string(file.read_text(encoding="utf-8"))  # pyright: ignore
     if library.failed_blocks:
-        raise KitError(f"{file}: the entry in line {library.failed_blocks[0].start_line + 1} cannot be read.")
-    return tuple(_from_bibtex(entry.key, {f.key.lower(): str(f.value) for f in entry.fields}) for entry in library.entries)
+        raise KitError(f"{file}: the entry in line {(library.failed_blocks[0].start_line or 0) + 1} cannot be read.")
+    return tuple(
+        _from_bibtex(entry.key, {f.key.lower(): str(f.value) for f in entry.fields}) for entry in library.entries
+    )
 
 
 def _from_bibtex(key: str, fields: dict[str, str]) -> Paper:
-    venue = next((fields[name] for name in ("journal", "booktitle", "institution", "howpublished") if name in fields), "")
-    about = f"{fields.get('abstract', '')} ({fields['keywords']})" if "keywords" in fields else fields.get("abstract", "")
+    venue = next(
+        (fields[name] for name in ("journal", "booktitle", "institution", "howpublished") if name in fields), ""
+    )
+    about = (
+        f"{fields.get('abstract', '')} ({fields['keywords']})" if "keywords" in fields else fields.get("abstract", "")
+    )
     year = re.search(r"\d{4}", fields.get("year", ""))
     return Paper(key=key, title=fields.get("title", ""), authors=re.split(r"\s+and\s+", fields.get("author", "")),
                  year=int(year[0]) if year else None, venue=venue, abstract=about.strip(), doi=fields.get("doi", ""),
-                 arxiv=fields.get("eprint", ""), url=fields.get("url", ""), source="bibliography", tex=True)  # fmt: skip
+                 arxiv=fields.get("eprint", ""), url=fields.get("url", ""), source="bibliography",
+                 tex=True)  # fmt: skip
 
 
 def _from_semantic_scholar(entry: dict[str, Any]) -> Paper:
@@ -211,11 +224,12 @@ def _keyed(**facts: Any) -> Paper:
 
 def rank(papers: Iterable[Paper], query: str) -> list[Paper]:
     """Papers that share words with the query, the best first (TF-IDF; words of the title count thrice)."""
-    texts = {p.key: Counter(3 * _words(p.title) + _words(p.abstract)) for p in papers}
-    papers = {p.key: p for p in papers}
-    rarity = {w: math.log((1 + len(texts)) / (1 + sum(w in t for t in texts.values()))) for w in set(_words(query))}
+    known = {p.key: p for p in papers}
+    texts = {key: Counter(3 * _words(p.title) + _words(p.abstract)) for key, p in known.items()}
+    wanted = dict.fromkeys(_words(query))  # in order: a sum in the order of a set differs from process to process
+    rarity = {w: math.log((1 + len(texts)) / (1 + sum(w in t for t in texts.values()))) for w in wanted}
     scores = {key: sum(rarity[w] * math.log1p(text[w]) for w in rarity) for key, text in texts.items()}
-    return [papers[key] for key in sorted(scores, key=lambda k: (-scores[k], k)) if scores[key] > 0]
+    return [known[key] for key in sorted(scores, key=lambda k: (-scores[k], k)) if scores[key] > 0]
 
 
 def _words(text: str) -> list[str]:
@@ -228,7 +242,18 @@ def _plain(text: str) -> str:
 
 # --- BibTeX -------------------------------------------------------------------------------------
 
-SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": " ", "^": " ", "\\": " "}
+SPECIAL = {
+    "&": r"\&",
+    "%": r"\%",
+    "_": r"\_",
+    "#": r"\#",
+    "$": r"\$",
+    "{": r"\{",
+    "}": r"\}",
+    "~": " ",
+    "^": " ",
+    "\\": " ",
+}
 
 
 def bibtex(papers: Iterable[Paper]) -> str:
@@ -238,7 +263,9 @@ def bibtex(papers: Iterable[Paper]) -> str:
 
 def _entry(paper: Paper) -> str:
     tex = str if paper.tex else _tex
-    kind = "article" if "arxiv" in paper.venue.lower() or not paper.venue or _is_journal(paper.venue) else "inproceedings"
+    kind = (
+        "article" if "arxiv" in paper.venue.lower() or not paper.venue or _is_journal(paper.venue) else "inproceedings"
+    )
     fields = {
         "author": " and ".join(map(tex, paper.authors)) or "{Anonymous}",
         "title": paper.title if paper.tex else _keep_capitals(tex(paper.title)),
@@ -250,7 +277,11 @@ def _entry(paper: Paper) -> str:
 
 
 def _is_journal(venue: str) -> bool:
-    return bool(re.search(r"journal|transactions|review|nature|annals|letters|biometrika|physic|siam|blog|report", venue.lower()))
+    return bool(
+        re.search(
+            r"journal|transactions|review|nature|annals|letters|biometrika|physic|siam|blog|report", venue.lower()
+        )
+    )
 
 
 def _tex(text: str) -> str:

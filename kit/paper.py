@@ -12,6 +12,7 @@ from kit.store import Key, load_json, save, save_json
 from kit.template import load_template
 from kit.workspace import Run
 
+SOURCES = ("*.tex", "*.sty", "*.bib", "tables/*.tex", "figures/*")  # what a PDF is made of
 NOTICES = {
     "offline": "The text of this paper was produced by the scripted demo model of Notebook Scientist. "
     "The experiments were really run; no person has checked the prose.",
@@ -106,12 +107,8 @@ class Manuscript:
         problems = self.check(tex.read_text(encoding="utf-8"))
         if any(problem.fatal for problem in problems):
             return Build(ok=False, problems=problems)
-        files = sorted(
-            p
-            for p in self.folder.rglob("*")
-            if p.suffix in (".tex", ".bib", ".sty", ".png") and "build" not in p.parts
-        )
-        content = [[str(p.relative_to(self.folder)), p.read_bytes().hex()] for p in files]
+        sources = [file for pattern in SOURCES for file in sorted(self.folder.glob(pattern))]
+        content = [[str(file.relative_to(self.folder)), file.read_bytes().hex()] for file in sources]
         pdf = self.folder / "paper.pdf"
         step = self.run.steps.once(
             Key("paper", "compile", self.idea.Name), content, lambda _: latex.compile(self.folder),
@@ -157,9 +154,7 @@ class Manuscript:
         save_json(self.folder / "build.json", build)
         if not build.ok:
             trouble = "\n".join(f"- {p.kind}: {p.message}" for p in build.problems if p.fatal)
-            raise KitError(
-                f"The paper of {self.idea.Name!r} does not build; its text is in {self.folder}.\n{trouble}"
-            )
+            raise KitError(f"The paper of {self.idea.Name!r} does not build; its text is in {self.folder}.\n{trouble}")
         return build
 
     def pages(self) -> show.Html:

@@ -70,13 +70,9 @@ def run_stage(stage: str, output: Path, **values: Any) -> Path:
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         reason = (
-            error.evalue
-            if error.ename.endswith(("KitError", "SandboxError"))
-            else f"{error.ename}: {error.evalue}"
+            error.evalue if error.ename.endswith(("KitError", "SandboxError")) else f"{error.ename}: {error.evalue}"
         )
-        raise KitError(
-            f"Stage {stage!r} stopped: {reason}\nThe executed notebook, up to there: {output}"
-        ) from error
+        raise KitError(f"Stage {stage!r} stopped: {reason}\nThe executed notebook, up to there: {output}") from error
     return output
 
 
@@ -105,9 +101,7 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
     with Progress(path) as progress:
         with progress.doing("ideas", ""):
             mine = {n: v for n, v in values.items() if n in parameters("ideas")}
-            run_stage(
-                "ideas", path / "notebooks" / f"{STAGES['ideas']}.ipynb", **mine | {"run_dir": str(path)}
-            )
+            run_stage("ideas", path / "notebooks" / f"{STAGES['ideas']}.ipynb", **mine | {"run_dir": str(path)})
         chosen = [record.idea.Name for record in run.archive().chosen()]
         if not chosen:
             raise KitError(f"No idea was chosen; see {path / 'ideas.json'}, and the parameter `select`.")

@@ -89,12 +89,8 @@ def closing_words(run: Run, report: Path) -> str:
     for record in run.archive().chosen():
         home = run.path / record.idea.Name
         review = json.loads((home / "review.json").read_text(encoding="utf-8"))
+        decision = f"{review['Decision']}, overall {review['Overall']}/10"
         lines += ["", f"  {record.idea.Title}", f"    paper   {home / 'paper' / 'paper.pdf'}",
-                  f"    review  {home / 'review.json'}   {review['Decision']}, overall {review['Overall']}/10"]  # fmt: skip
-    lines += [
-        "",
-        f"  notebooks  {run.path / 'notebooks'}",
-        f"  report     {report}",
-        f"  cost: {total_cost(run)}",
-    ]
+                  f"    review  {home / 'review.json'}   {decision}"]  # fmt: skip
+    lines += ["", f"  notebooks  {run.path / 'notebooks'}", f"  report     {report}", f"  cost: {total_cost(run)}"]
     return "\n".join(lines)

@@ -41,7 +41,9 @@ def read_paper(pdf: Path) -> PaperText:
             for text, visible in _runs_of(page):
                 (seen if visible else hidden).append(text)
             seen.append("\n")
-        return PaperText(name=pdf.name, pages=len(document), text="".join(seen), hidden=" ".join("".join(hidden).split()))
+        return PaperText(
+            name=pdf.name, pages=len(document), text="".join(seen), hidden=" ".join("".join(hidden).split())
+        )
 
 
 def _runs_of(page: Any) -> list[tuple[str, bool]]:
@@ -119,18 +121,19 @@ class Ensemble(BaseModel):
 
     def _repr_html_(self) -> str:
         spread = self.spread()
-        rows = [[field, show.Html(_bar(getattr(self.meta, field), top)), f"{spread[field]['mean']:.1f} ± {spread[field]['sd']:.1f}"]
-                for field, top in SCORES.items()]  # fmt: skip
+        opinions = {field: "{mean:.1f} ± {sd:.1f}".format(**values) for field, values in spread.items()}
+        rows = [[field, _bar(getattr(self.meta, field), top), opinions[field]] for field, top in SCORES.items()]
         colour = "#1b7f4b" if self.meta.Decision == "Accept" else "#b03a2e"
-        head = f"<p><b style='color:{colour}'>{self.meta.Decision}</b>, overall {self.meta.Overall}/10. {show.cell(self.meta.Summary)}</p>"
+        decision = f"<b style='color:{colour}'>{self.meta.Decision}</b>, overall {self.meta.Overall}/10."
+        head = f"<p>{decision} {show.cell(self.meta.Summary)}</p>"
         each = "".join(show.details(f"Review {n}: {r.Decision}, overall {r.Overall}/10", _points(r))
                        for n, r in enumerate(self.reviews, 1))  # fmt: skip
         return head + show.table(["", "Area chair", "Reviewers"], rows) + _points(self.meta) + each
 
 
-def _bar(score: int, top: int) -> str:
+def _bar(score: int, top: int) -> show.Html:
     full = "<span style='color:#22577a'>" + "■" * score + "</span>"
-    return f"{full}<span style='color:#ccc'>{'■' * (top - score)}</span> {score}/{top}"
+    return show.Html(f"{full}<span style='color:#ccc'>{'■' * (top - score)}</span> {score}/{top}")
 
 
 def _points(review: Review) -> str:

@@ -26,9 +26,7 @@ class FormatError(ValueError):
 class Idea(BaseModel):
     """One research idea for a template."""
 
-    Name: str = Field(
-        description="lower case, words joined by underscores", pattern=r"^[a-z0-9][a-z0-9_]{1,59}$"
-    )
+    Name: str = Field(description="lower case, words joined by underscores", pattern=r"^[a-z0-9][a-z0-9_]{1,59}$")
     Title: str = Field(description="title of the paper it could become")
     Hypothesis: str = Field(default="", description="one sentence that an experiment can prove wrong")
     Experiment: str = Field(description="what to change in experiment.py, which runs, what is measured")
@@ -50,9 +48,7 @@ class Query(BaseModel):
     """A literature search, or the decision that no more is needed."""
 
     thoughts: str
-    query: str = Field(
-        description="a few words as one would type them into a search engine; may be empty when done"
-    )
+    query: str = Field(description="a few words as one would type them into a search engine; may be empty when done")
     done: bool
 
 
@@ -70,14 +66,10 @@ class Novelty(BaseModel):
 class Arm(BaseModel):
     """One planned run: what it changes, and what it is for."""
 
-    name: str = Field(
-        description="lower case, words joined by underscores", pattern=r"^[a-z0-9][a-z0-9_]{1,59}$"
-    )
+    name: str = Field(description="lower case, words joined by underscores", pattern=r"^[a-z0-9][a-z0-9_]{1,59}$")
     title: str = Field(description="the label used in tables and figures, at most 40 characters")
     role: Literal["variant", "control", "ablation"] = "variant"
-    start_from: str = Field(
-        default="run_0", description="run_0 for the baseline's code, or the name of an earlier arm"
-    )
+    start_from: str = Field(default="run_0", description="run_0 for the baseline's code, or the name of an earlier arm")
     change: str = Field(description="what is changed in the code, and why")
     prediction: str = Field(description="what the result will be, written before the run")
 
@@ -115,9 +107,7 @@ class RunResult(BaseModel):
 class Note(BaseModel):
     """What a run taught, written after reading its computed comparison."""
 
-    text: str = Field(
-        description="what was tried, what came out, what it means; no number that is not in the ledger"
-    )
+    text: str = Field(description="what was tried, what came out, what it means; no number that is not in the ledger")
     settled: bool = Field(description="true when the remaining runs would not change the conclusion")
 
 

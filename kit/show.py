@@ -35,16 +35,12 @@ def _td(value: Any) -> str:
 def picture(file: Path, width: str = "100%", title: str = "") -> Html:
     """A PNG inline, so that the page needs nothing beside it."""
     data = base64.b64encode(file.read_bytes()).decode()
-    return Html(
-        f"<img src='data:image/png;base64,{data}' style='width:{width}' alt='{escape(title or file.name)}'>"
-    )
+    return Html(f"<img src='data:image/png;base64,{data}' style='width:{width}' alt='{escape(title or file.name)}'>")
 
 
 def gallery(files: Iterable[Path], width: str = "48%") -> Html:
     """Pictures side by side, each with its name."""
-    figure = (
-        "<figure style='display:inline-block;margin:0.5%;width:{}'>{}<figcaption>{}</figcaption></figure>"
-    )
+    figure = "<figure style='display:inline-block;margin:0.5%;width:{}'>{}<figcaption>{}</figcaption></figure>"
     return Html("".join(figure.format(width, picture(f), escape(f.name)) for f in files))
 
 

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -82,12 +84,10 @@ def load_template(name: str) -> Template:
     path = workspace.project_root() / (name if "/" in name else f"templates/{name}")
     if not (path / "experiment.py").is_file():
         known = ", ".join(template_names()) or "none"
-        raise KitError(
-            f"There is no template {name!r}: {path} holds no experiment.py. Known templates: {known}."
-        )
+        raise KitError(f"There is no template {name!r}: {path} holds no experiment.py. Known templates: {known}.")
     prompt = _read(path / "prompt.json", json.loads)
     about = _read(path / "template.toml", tomllib.loads)
-    seeds = _read(path / "seed_ideas.json", json.loads) or []
+    seeds: Any = _read(path / "seed_ideas.json", json.loads) or []
     worked = [file.read_text(encoding="utf-8") for file in sorted((path / "worked").glob("*.md"))]
     try:
         return Template(name=path.name, path=path.resolve(), seed_ideas=seeds, worked=worked,
@@ -97,7 +97,7 @@ def load_template(name: str) -> Template:
         raise KitError(f"The template {name!r} cannot be read: {error}") from error
 
 
-def _read(file: Path, parse):
+def _read(file: Path, parse: Callable[[str], Any]) -> Any:
     if not file.is_file():
         return {}
     try:

@@ -22,7 +22,7 @@ class IdeaPicker(w.VBox):
 
     def _row(self, record: Record) -> w.HBox:
         box = w.Checkbox(value=record.chosen, indent=False, description=record.idea.Name,
-                         tooltip="chosen ideas go on to the experiments", layout=w.Layout(width="auto", flex="1"))  # fmt: skip
+                         tooltip="chosen ideas go on to the experiments", layout=w.Layout(flex="1"))  # fmt: skip
         look = w.Button(description="details", layout=w.Layout(width="72px"))
         badge = w.HTML(f"<span title='{escape(record.novelty.reason)}'>{_badge(record)}</span>")
         box.observe(lambda change: self._choose(record.idea.Name, change["new"]), "value")

@@ -67,9 +67,7 @@ class Run:
             if record.idea.Name == idea or (not idea and record.chosen):
                 return record
         names = ", ".join(r.idea.Name for r in records) or "none: run 01_ideas first"
-        raise KitError(
-            f"{self.path} has no {'idea ' + repr(idea) if idea else 'chosen idea'}. Ideas: {names}."
-        )
+        raise KitError(f"{self.path} has no {'idea ' + repr(idea) if idea else 'chosen idea'}. Ideas: {names}.")
 
     def folder(self, idea: str) -> Path:
         """The folder of one idea."""
@@ -120,9 +118,7 @@ def open_run(run_dir: str = "") -> Run:
     if run_dir:
         path = run_path(run_dir)
         if not (path / "run.json").is_file():
-            raise KitError(
-                f"There is no run in {path}. Run 01_ideas first, or `kit run`; `kit runs` lists them."
-            )
+            raise KitError(f"There is no run in {path}. Run 01_ideas first, or `kit run`; `kit runs` lists them.")
         return Run(path)
     if not (runs := all_runs()):
         raise KitError(f"There is no run in {outputs()} yet. Run 01_ideas first, or `kit run`.")

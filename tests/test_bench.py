@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from kit.editor import Edits
 
 from kit import workspace
 from kit.bench import Bench
+from kit.editor import Edits
 from kit.schemas import Arm, Idea, KitError, Note, Plan
 from kit.template import load_template
 from kit.workspace import Run
@@ -57,9 +57,7 @@ def test_arms_are_run_compared_and_noted(template: Path):
 def test_a_baseline_is_shared_and_made_once(template: Path):
     bench_for(template).baseline(60)
     made = list((workspace.outputs() / "_baselines").glob("*/steps/*.json"))
-    other = Bench(Run(workspace.outputs() / "other"), load_template(str(template)), IDEA, "smoke").baseline(
-        60
-    )
+    other = Bench(Run(workspace.outputs() / "other"), load_template(str(template)), IDEA, "smoke").baseline(60)
     assert list((workspace.outputs() / "_baselines").glob("*/steps/*.json")) == made
     assert (other.folder / "run_0" / "final_info.json").is_file()
 
@@ -97,7 +95,7 @@ def test_a_run_that_hangs_is_stopped_and_said(template: Path):
 def test_a_malformed_result_is_named(template: Path, text: str, said: str):
     code = (template / "experiment.py").read_text().replace("json.dumps(info)", repr(text))
     (template / "experiment.py").write_text(code)
-    with pytest.raises(KitError, match="baseline.*does not run") as error:
+    with pytest.raises(KitError, match=r"baseline.*does not run") as error:
         bench_for(template).baseline(60)
     assert said in str(error.value) and "final_info.json" in str(error.value)
 

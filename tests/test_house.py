@@ -61,17 +61,13 @@ def test_conda_gets_the_same_packages():
 @pytest.mark.parametrize("name", ["pyproject.toml", "requirements.lock", "environment.yml", "Makefile"])
 def test_no_file_of_the_set_up_names_a_place_of_its_own(name: str):
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert not re.search(
-        r"https?://|file:|--(extra-)?index-url|find-links|\s/(home|root|tmp|opt|Users)/", text
-    )
+    assert not re.search(r"https?://|file:|--(extra-)?index-url|find-links|\s/(home|root|tmp|opt|Users)/", text)
 
 
 def test_the_commands_in_the_readme_exist():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    commands = set(re.findall(r"^\s*make (\w+)", readme, re.MULTILINE)) | set(
-        re.findall(r"`make (\w+)", readme)
-    )
+    commands = set(re.findall(r"^\s*make (\w+)", readme, re.MULTILINE)) | set(re.findall(r"`make (\w+)", readme))
     assert {"demo", "test"} <= commands <= targets
 
 
@@ -116,9 +112,7 @@ def test_the_doctor_says_in_its_exit_code_what_is_missing(tmp_path: Path):
 def test_the_doctor_never_shows_a_key():
     secret = "sk-" + "0123456789" * 3
     env = {**os.environ, "OPENAI_API_KEY": secret}
-    output = subprocess.check_output(
-        [sys.executable, "-m", "kit.doctor", "check"], cwd=ROOT, env=env, text=True
-    )
+    output = subprocess.check_output([sys.executable, "-m", "kit.doctor", "check"], cwd=ROOT, env=env, text=True)
     assert "OPENAI_API_KEY" in output and secret not in output
 
 
@@ -126,7 +120,5 @@ def test_a_set_up_that_is_done_is_not_done_again():
     before = doctor.STAMP.stat().st_mtime_ns if doctor.STAMP.exists() else None
     if before is None or not doctor.is_set_up():
         pytest.skip("this is not the environment that `make setup` made")
-    done = subprocess.run(
-        [sys.executable, doctor.__file__, "setup"], capture_output=True, text=True, timeout=20
-    )
+    done = subprocess.run([sys.executable, doctor.__file__, "setup"], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout, doctor.STAMP.stat().st_mtime_ns) == (0, "", before)

@@ -96,7 +96,7 @@ def test_an_unknown_price_is_never_nothing():
 
 @pytest.mark.parametrize("model", ["gpt-4o", "opena/gpt-4o", "openai", ""])
 def test_an_unknown_model_names_the_providers(run, model):
-    with pytest.raises(KitError, match="openai.*offline"):
+    with pytest.raises(KitError, match=r"openai.*offline"):
         connect(run, model or "none", "ideas")
 
 
@@ -130,7 +130,7 @@ def test_a_cut_reply_is_asked_again_with_more_room(chat, script):
 
 def test_a_refusal_is_named(chat, script):
     script += [Completion(text="I will not.", end="refused")]
-    with pytest.raises(KitError, match="refused to answer 'ideas/propose'.*I will not"):
+    with pytest.raises(KitError, match=r"refused to answer 'ideas/propose'.*I will not"):
         propose(chat)
 
 

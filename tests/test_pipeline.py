@@ -26,6 +26,13 @@ def kit(*argv: str, **options) -> subprocess.Popen:
                             stderr=subprocess.STDOUT, **options)  # fmt: skip
 
 
+def run_kit(*argv: str) -> tuple[int, str]:
+    """The exit code of a command, and what it said."""
+    with kit(*argv) as child:
+        said = child.communicate(timeout=300)[0]
+    return child.returncode, said
+
+
 def finished_steps(run: Run) -> list[dict]:
     return [*run.calls.finished(), *run.steps.finished()]
 
@@ -34,9 +41,8 @@ def finished_steps(run: Run) -> list[dict]:
 def whole(tmp_path_factory) -> Run:
     """One run from end to end."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    child = kit("run", *TINY, "--run_dir", str(path))
-    said = child.communicate(timeout=300)[0]
-    assert child.returncode == 0, said
+    code, said = run_kit("run", *TINY, "--run_dir", str(path))
+    assert code == 0, said
     (path / "said.txt").write_text(said)
     return Run(path)
 
@@ -75,14 +81,12 @@ def test_the_report_needs_nothing_outside_of_it(whole: Run):
 
 def test_the_same_command_does_nothing_twice(whole: Run):
     before = [(s["file"], s["started"]) for s in finished_steps(whole)]
-    child = kit("run", *TINY, "--run_dir", str(whole.path))
-    assert child.wait(timeout=120) == 0
+    assert run_kit("run", *TINY, "--run_dir", str(whole.path))[0] == 0
     assert [(s["file"], s["started"]) for s in finished_steps(whole)] == before
 
 
 def test_the_same_seed_gives_the_same_words(whole: Run, tmp_path: Path):
-    child = kit("run", *TINY, "--run_dir", str(tmp_path / "again"))
-    assert child.wait(timeout=300) == 0
+    assert run_kit("run", *TINY, "--run_dir", str(tmp_path / "again"))[0] == 0
     again = Run(tmp_path / "again")
     for name in ("ideas.json", f"{home(whole).name}/plan.json", f"{home(whole).name}/history/run_1.0.patch",
                  f"{home(whole).name}/paper/paper.tex"):  # fmt: skip
@@ -105,13 +109,12 @@ def test_killed_at_any_moment_nothing_is_done_twice(moment: str, tmp_path: Path)
         assert child.poll() is None and time.monotonic() < deadline, "it ended before it could be killed"
         time.sleep(0.01)
     os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    child.communicate()
     time.sleep(1.5)  # the kernel notices that its parent is gone
     before = {s["file"]: s["started"] for s in finished_steps(run)}
     assert before
-    child = kit("run", *TINY, "--run_dir", str(run.path))
-    said = child.communicate(timeout=300)[0]
-    assert child.returncode == 0, said
+    code, said = run_kit("run", *TINY, "--run_dir", str(run.path))
+    assert code == 0, said
     after = {s["file"]: s["started"] for s in finished_steps(run)}
     assert before.items() <= after.items(), "a finished step was done again"
     places = [re.sub(r"\.[0-9a-f]{8}\.json$", "", name) for name in after]
@@ -129,9 +132,7 @@ def test_killed_at_any_moment_nothing_is_done_twice(moment: str, tmp_path: Path)
     (["--sandbox", "jail"], "no sandbox level is called 'jail'"),
     (["--select", "nothing_of_that_name"], "names no idea"),
 ])  # fmt: skip
-def test_bad_parameters_are_named_with_the_cure(
-    argv: list[str], said: str, tmp_path: Path, monkeypatch, capsys
-):
+def test_bad_parameters_are_named_with_the_cure(argv: list[str], said: str, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     tiny = dict(zip(TINY[::2], TINY[1::2], strict=True)) | dict([argv])
@@ -162,13 +163,10 @@ def test_a_template_that_crashes_loses_nothing(tmp_path: Path):
     (broken / "experiment.py").write_text("learning_rate = 0.1\nraise RuntimeError('no data here')\n")
     values = dict(zip(TINY[::2], TINY[1::2], strict=True)) | {"--template": str(broken)}
     flat = [part for pair in values.items() for part in pair]
-    child = kit("run", *flat, "--run_dir", str(tmp_path / "run"))
-    said = child.communicate(timeout=120)[0]
-    assert child.returncode == 1 and "no data here" in said and "baseline" in said
+    code, said = run_kit("run", *flat, "--run_dir", str(tmp_path / "run"))
+    assert code == 1 and "no data here" in said and "baseline" in said
     assert Run(tmp_path / "run").archive().records, "the ideas are kept"
-    assert list((tmp_path / "run" / "notebooks").glob("*/02_experiments.ipynb")), (
-        "so is the executed notebook"
-    )
+    assert list((tmp_path / "run" / "notebooks").glob("*/02_experiments.ipynb")), "so is the executed notebook"
 
 
 def test_help_reads_as_a_manual(capsys):

@@ -217,9 +217,7 @@ def test_inherited_lock_lives_as_long_as_the_program(tmp_path: Path) -> None:
 
         limits = process.Limits(file_bytes=10**6)  # through the shell that sets them, too
         code = "print('running'); import time; time.sleep(0.3)"
-        process.run(
-            python(code), cwd=tmp_path, timeout=20, pass_fds=[mine.fileno()], limits=limits, on_line=try_lock
-        )
+        process.run(python(code), cwd=tmp_path, timeout=20, pass_fds=[mine.fileno()], limits=limits, on_line=try_lock)
         assert held == [True]
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

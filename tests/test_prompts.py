@@ -33,7 +33,7 @@ def asks() -> list[tuple[str, str, set[str]]]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ask":
                 prompt = node.args[0].value
-                found.append((name, prompt, {k.arg for k in node.keywords} - {"index"}))
+                found.append((name, prompt, {k.arg for k in node.keywords} - {"index", "check"}))
     return found
 
 

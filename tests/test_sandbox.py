@@ -309,9 +309,7 @@ def test_folder_of_another_user_is_refused_with_the_cure(folder: Path, locked: s
         run("pass", folder, locked)
 
 
-def test_nothing_is_left_behind(
-    folder: Path, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_left_behind(folder: Path, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))

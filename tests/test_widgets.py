@@ -10,8 +10,7 @@ from kit.workspace import Run
 
 def archive(*names: str) -> Archive:
     ideas = [
-        Idea(Name=n, Title=f"On <{n}>", Experiment="x", Interestingness=5, Feasibility=5, Novelty=5)
-        for n in names
+        Idea(Name=n, Title=f"On <{n}>", Experiment="x", Interestingness=5, Feasibility=5, Novelty=5) for n in names
     ]
     return Archive(records=[Record(idea=idea) for idea in ideas])
 

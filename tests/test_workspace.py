@@ -74,9 +74,7 @@ print(Steps(folder).once(Key("s", "v"), "", do).result)
 
 
 def start_step(folder: Path, what: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", STEP_PROGRAM, str(folder), what], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", STEP_PROGRAM, str(folder), what], stdout=subprocess.PIPE, text=True)
 
 
 def test_two_processes_do_a_step_once(tmp_path: Path):
@@ -139,9 +137,7 @@ def test_a_file_is_saved_whole(tmp_path_factory, old: str, new: str):
 def test_a_full_disk_is_named_and_the_old_file_stands(tmp_path: Path):
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], capture_output=True
-    ).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], capture_output=True).returncode:
         pytest.skip("this machine does not let us mount a tmpfs")
     try:
         save(small / "results.json", "good")
@@ -164,9 +160,7 @@ def test_digest_does_not_depend_on_the_order_of_keys():
 
 
 def idea(name: str, score: int = 5) -> Record:
-    return Record(
-        idea=Idea(Name=name, Title=name, Experiment="x", Interestingness=score, Feasibility=5, Novelty=5)
-    )
+    return Record(idea=Idea(Name=name, Title=name, Experiment="x", Interestingness=score, Feasibility=5, Novelty=5))
 
 
 def test_a_persons_choice_survives_a_rerun(tmp_path: Path):

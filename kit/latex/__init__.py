@@ -1,4 +1,4 @@
-"""A paper as LaTeX: put it together, check it, compile it, look at it. It returns problems and asks no model."""
+"""A paper as LaTeX: put it together, check it, compile it, look at it. It asks no model."""
 
 from kit.latex.build import compile
 from kit.latex.check import check, used_keys
@@ -7,4 +7,15 @@ from kit.latex.log import parse_log
 from kit.latex.pages import pages, text
 from kit.latex.words import escape, to_latex
 
-__all__ = ["Section", "assemble", "check", "compile", "escape", "pages", "parse_log", "text", "to_latex", "used_keys"]
+__all__ = [
+    "Section",
+    "assemble",
+    "check",
+    "compile",
+    "escape",
+    "pages",
+    "parse_log",
+    "text",
+    "to_latex",
+    "used_keys",
+]

@@ -14,28 +14,28 @@ LATEXMK = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-err
            "-latexoption=-no-shell-escape", "paper.tex"]  # fmt: skip
 TECTONIC = ["tectonic", "--untrusted", "--keep-logs", "paper.tex"]
 CURE = (
-    "There is no TeX on this machine. Debian, Ubuntu: apt-get install latexmk chktex texlive-latex-recommended "
-    "texlive-fonts-recommended. macOS: brew install tectonic. Elsewhere: conda install -c conda-forge tectonic."
+    "There is no TeX on this machine. Debian, Ubuntu: apt-get install latexmk chktex "
+    "texlive-latex-recommended texlive-fonts-recommended. macOS: brew install tectonic. "
+    "Elsewhere: conda install -c conda-forge tectonic."
 )
-# TeX by itself reads any file of the user; `p` (paranoid) keeps it in its folder. Long lines stay whole in the log.
+# TeX by itself reads any file of the user; `p` (paranoid) keeps it in its folder. Log lines stay whole.
 TEX_SETTINGS = {"openin_any": "p", "openout_any": "p", "max_print_line": "10000", "TEXMFOUTPUT": "."}
 MUTED = ["1", "2", "8", "12", "13", "24", "36", "44", "46"]  # chktex: matters of taste
 
 
 def compile(folder: Path, timeout: float = 120) -> Build:
-    """Compile folder/paper.tex to folder/paper.pdf; problems come back, and a former PDF stays unless it worked."""
+    """Compile folder/paper.tex to paper.pdf; problems come back, and a former PDF stays unless it worked."""
     command = _engine()
     room = folder / "build"
     shutil.rmtree(room, ignore_errors=True)
     shutil.copytree(folder, room, ignore=shutil.ignore_patterns("build", "pages", "paper.pdf"))
-    for picture in (room / "figures").glob("*"):  # \includegraphics{name.png}, without a path
-        shutil.copy(picture, room / picture.name)
     done = process.run(command, cwd=room, timeout=timeout, env=_environment(), log=room / "engine.log")
     problems = _problems(room, done, timeout)
     pdf = room / "paper.pdf"
-    if pdf.is_file() and "??" in text(pdf):
+    ended = done.ok and pdf.is_file()  # a PDF that TeX did not finish cannot be read
+    if ended and not any(problem.fatal for problem in problems) and "??" in text(pdf):
         problems.append(Problem(kind="reference", message="The PDF shows ?? where a reference should be."))
-    ok = done.ok and pdf.is_file() and not any(problem.fatal for problem in problems)
+    ok = ended and not any(problem.fatal for problem in problems)
     if ok:
         problems += _chktex(room)
         os.replace(pdf, folder / "paper.pdf")
@@ -57,8 +57,8 @@ def _environment() -> dict[str, str]:
 
 
 def _problems(room: Path, done: process.Finished, timeout: float) -> list[Problem]:
-    logs = [file.read_text(encoding="utf-8", errors="replace") for file in (room / "paper.log", room / "paper.blg")
-            if file.is_file()]  # fmt: skip
+    files = [file for file in (room / "paper.log", room / "paper.blg") if file.is_file()]
+    logs = [file.read_text(encoding="utf-8", errors="replace") for file in files]
     problems = parse_log("\n".join(logs))
     if done.timed_out:
         problems.insert(0, Problem(kind="error", message=f"TeX did not end within {timeout:g} seconds."))
@@ -72,7 +72,7 @@ def _chktex(room: Path) -> list[Problem]:
     if not shutil.which("chktex"):
         return []
     muted = [f"-n{number}" for number in MUTED]
-    command = ["chktex", "-q", "-f", "%l:%m\n", *muted, "paper.tex"]
+    command = ["chktex", "-q", "-I0", "-f", "%l:%m\n", *muted, "paper.tex"]
     done = process.run(command, cwd=room, timeout=30, env=_environment())
     found = re.findall(r"^(\d+):(.+)$", done.tail, re.MULTILINE)
     return [Problem(kind="chktex", message=what, line=int(line), fatal=False) for line, what in found]

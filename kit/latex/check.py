@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 
+from kit.latex.words import uncommented
 from kit.schemas import Problem
 
 KEY = re.compile(r"\\val\*?\{([^{}]*)\}")
@@ -14,32 +15,45 @@ PICTURE = re.compile(r"\\includegraphics\*?(?:\[[^\]]*\])?\{([^{}]*)\}")
 LABEL = re.compile(r"\\label\{([^{}]*)\}")
 REFERENCE = re.compile(r"\\(?:ref|eqref|autoref|pageref|cref|Cref)\{([^{}]*)\}")
 HEADING = re.compile(r"\\section\*?\{([^{}]*)\}")
-COMMENT = re.compile(r"(?<!\\)%.*")
+TABLE = re.compile(r"\\kittable\{([^{}]*)\}")
+ABSTRACT = re.compile(r"\\begin\{abstract\}|\\bfseries Abstract\}")
 # Arguments in which a digit is no result: keys, names, lengths, options.
 QUIET = re.compile(
     r"\\(?:val\*?|cmp|verdict|ref|eqref|label|cite[a-z]*|includegraphics|begin|end|kittable|vspace|hspace)"
-    r"(?:\[[^\]]*\])?(?:\{[^{}]*\})+|\[[^\]\n]*\]"
+    r"(?:\[[^\]]*\])?(?:\{[^{}]*\})+|\\[a-zA-Z]+\*?\[[^\]\n]*\]|(?<!\\)[_^](?:\{[^{}]*\}|\d)"
 )
-# A digit counts unless it belongs to a word or a name (2-D, GPT-4, run_1) or stands for a year.
-NUMBER = re.compile(r"(?<![\w.\\-])(?<!\\_)\d+(?:[.,]\d+)*(?!\w)(?!-[A-Za-z])(?!\\_)")
+# A digit counts unless it belongs to a word, a name or a length (2-D, GPT-4, run_1, 3pt). Each number is
+# taken whole or not at all; neither a sign or a point before it nor a unit after it (3x, 40s) hides it.
+NUMBER = re.compile(
+    r"(?<![\w\\])(?<![A-Za-z]-)(?<!\\_)(?<!\d[.,])(?>\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?|\.\d+)"
+    r"(?!(?!(?:x|s|ms|k|K|M)\b)\w|-[A-Za-z]|\\_|\\(?:line|text|column)(?:width|height))"
+)
 YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 def check(
-    tex: str, *, keys: Collection[str], comparisons: Collection[tuple[str, str, str]], citations: Collection[str],
-    figures: Collection[str], settings: Collection[str] = (), strict: Collection[str] = ("Abstract", "Results"),
-) -> list[Problem]:  # fmt: skip
+    tex: str,
+    *,
+    keys: Collection[str],
+    comparisons: Collection[tuple[str, str, str]],
+    citations: Collection[str],
+    figures: Collection[str],
+    settings: Collection[str] = (),
+    strict: Collection[str] = ("Abstract", "Results"),
+) -> list[Problem]:
     """Everything that would break the build or the trust in it, with line numbers of the text given."""
-    lines = [COMMENT.sub("", line) for line in tex.splitlines()]
+    lines = uncommented(tex).splitlines()
     found = [
         *_unknown(lines, KEY, keys, "number", "There is no number {!r} in the ledger."),
         *_unknown_pairs(lines, comparisons),
         *_unknown(lines, CITE, citations, "citation", "The key {!r} is not among the references."),
         *_unknown(lines, PICTURE, figures, "figure", "There is no figure {!r}."),
-        *_unknown(lines, REFERENCE, [*_all(lines, LABEL), *_table_labels(tex)], "reference", "No label is called {!r}."),
+        *_unknown(lines, REFERENCE, _labels(lines), "reference", "No label is called {!r}."),
         *_doubles(lines, PICTURE, "figure", "The figure {!r} is shown more than once."),
         *_doubles(lines, LABEL, "label", "The label {!r} is given more than once."),
+        *_doubles(lines, TABLE, "table", "The table {!r} is shown more than once."),
         *_doubles(lines, HEADING, "section", "There are several sections called {!r}."),
+        *_empty(lines),
         *_literals(lines, settings, strict),
     ]
     return sorted(found, key=lambda problem: problem.line or 0)
@@ -51,11 +65,14 @@ def used_keys(tex: str) -> list[str]:
 
 
 def _all(lines: list[str], pattern: re.Pattern) -> list[str]:
-    return [part.strip() for line in lines for match in pattern.findall(line) for part in match.split(",")]
+    names = [name for line in lines for name in pattern.findall(line)]
+    if pattern in (CITE, REFERENCE):  # several at once
+        names = [part for name in names for part in name.split(",")]
+    return [name.strip() for name in names]
 
 
-def _table_labels(tex: str) -> list[str]:
-    return [f"tab:{name}" for name in re.findall(r"\\kittable\{([^{}]*)\}", tex)]
+def _labels(lines: list[str]) -> list[str]:
+    return [*_all(lines, LABEL), *(f"tab:{name}" for name in _all(lines, TABLE))]
 
 
 def _unknown(lines: list[str], pattern: re.Pattern, known: Collection[str], kind: str, words: str) -> Iterator[Problem]:
@@ -63,7 +80,8 @@ def _unknown(lines: list[str], pattern: re.Pattern, known: Collection[str], kind
         for name in _all([line], pattern):
             if name not in known:
                 close = ", ".join(difflib.get_close_matches(name, known, 3, cutoff=0.3))
-                yield Problem(kind=kind, message=words.format(name) + (f" Close: {close}." if close else ""), line=number)
+                message = words.format(name) + (f" Close: {close}." if close else "")
+                yield Problem(kind=kind, message=message, line=number)
 
 
 def _unknown_pairs(lines: list[str], known: Collection[tuple[str, str, str]]) -> Iterator[Problem]:
@@ -85,10 +103,23 @@ def _doubles(lines: list[str], pattern: re.Pattern, kind: str, words: str) -> It
                 yield Problem(kind=kind, message=words.format(name), line=number)
 
 
+def _empty(lines: list[str]) -> Iterator[Problem]:
+    """Sections in which nothing stands before the next heading or the references."""
+    heading, start, full = "", 0, True
+    for number, line in enumerate([*lines, r"\section{}"], 1):
+        match = HEADING.search(line)
+        if match or r"\bibliography" in line:
+            if not full:
+                yield Problem(kind="section", message=f"The section {heading!r} is empty.", line=start)
+            heading, start, full = match[1] if match else "", number, match is None
+        else:
+            full = full or bool(LABEL.sub("", line).strip())
+
+
 def _literals(lines: list[str], settings: Collection[str], strict: Collection[str]) -> Iterator[Problem]:
     section = ""
     for number, line in enumerate(lines, 1):
-        if "Abstract" in line and "bfseries" in line:
+        if ABSTRACT.search(line):
             section = "Abstract"
         elif heading := HEADING.search(line):
             section = heading.group(1)
@@ -96,5 +127,6 @@ def _literals(lines: list[str], settings: Collection[str], strict: Collection[st
             continue
         for literal in NUMBER.findall(QUIET.sub(" ", line)):
             if not YEAR.fullmatch(literal) and literal not in settings:
-                words = rf"The number {literal} in {section} is typed, not taken from the ledger: use \val{{key}} or words."
-                yield Problem(kind="literal number", message=words, line=number)
+                words = f"The number {literal} in {section} is typed, not taken from the ledger"
+                message = rf"{words}: use \val{{key}} or words."
+                yield Problem(kind="literal number", message=message, line=number)

@@ -7,21 +7,26 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kit.latex.words import escape, to_latex
-from kit.schemas import FormatError
+from kit.latex.words import escape, to_latex, uncommented
+from kit.schemas import FormatError, KitError
 from kit.store import save
 from kit.workspace import project_root
 
 FENCE = re.compile(r"```(?:latex|tex)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
-HEADING = re.compile(r"\A\s*(?:\\label\{[^}]*\}\s*)?\\section\*?\{[^{}]*\}\s*(?:\\label\{[^}]*\})?")
+HEADING = re.compile(r"\A\s*(?:\\label\{[^}]*\}\s*)?\\section\*?\{(?:[^{}]|\{[^{}]*\})*\}\s*(?:\\label\{[^}]*\})?")
 ABSTRACT = re.compile(r"\\(?:begin|end)\{abstract\}")
 ENVIRONMENT = re.compile(r"\\(begin|end)\{([^{}]*)\}")
-REFUSED = re.compile(
-    r"\\(documentclass|usepackage|input|include|includeonly|write|openin|openout|read|catcode|csname|def|edef|gdef|let|"
-    r"newcommand|renewcommand|bibliography|bibliographystyle|immediate|special|directlua|url@|KitNumber|KitComparison|"
-    r"KitSource)(?![A-Za-z@])|\\(?:begin|end)\{document\}"
+PLACE = re.compile(r"%%KIT:([A-Z]+)%%")
+# What would reach outside of the section: files, packages, the meaning of other commands, numbers of one's
+# own. TeX itself is paranoid as well (see build.py); this is the wall that can say why. An environment of
+# such a name runs the command, and ^^5c is a backslash.
+COMMANDS = (
+    r"documentclass|usepackage|RequirePackage|(?:verbatim)?input|include|includeonly|write|open(?:in|out)|read(?:line)?|"
+    r"(?:cat|lc|uc|math)code|cs(?:name|use)|[a-zA-Z]*def|(?:cs|future)?let(?:cs)?|scantokens|makeatletter|endinput|special|directlua|"
+    r"(?:(?:re)?new(?!line|page)|provide|robustify|Declare|New|Renew|Provide)[A-Za-z]*|bibliography(?:style)?|immediate|shipout|"
+    r"pdf[a-z]+|At(?:Begin|End)[A-Za-z]+|Add[A-Z][A-Za-z]+|Kit[A-Za-z]+|filecontents|document|(?:batch|scroll)mode"
 )
-COMMENT = re.compile(r"(?<!\\)%.*")
+REFUSED = re.compile(rf"\\(?:{COMMANDS})(?![A-Za-z])|\\(?:begin|end)\s*\{{\s*(?:{COMMANDS})\*?\s*\}}|\^\^")
 
 
 class Section(BaseModel):
@@ -34,17 +39,21 @@ class Section(BaseModel):
         """Read a reply: LaTeX in a fence, or bare; FormatError says what cannot stand in a section."""
         fenced = FENCE.findall(text)
         body = max(fenced, key=len) if fenced else text
+        body = to_latex(body)  # first: a letter that vanishes could hide a command from the eyes below
         body = ABSTRACT.sub("", HEADING.sub("", body)).strip()
         if not body:
             raise FormatError("The section is empty.")
-        if found := REFUSED.search(COMMENT.sub("", body)):
-            raise FormatError(f"{found.group()} cannot stand in a section: write plain text, formulas and floats.")
+        if "```" in body:
+            raise FormatError("A ``` fence is not closed: reply with the whole section in one fence.")
+        if found := REFUSED.search(uncommented(body)):
+            words = "cannot stand in a section: write plain text, formulas and floats."
+            raise FormatError(f"{found.group()} {words}")
         _must_balance(body)
-        return cls(body=to_latex(body))
+        return cls(body=body)
 
 
 def _must_balance(body: str) -> None:
-    plain = COMMENT.sub("", body)
+    plain = uncommented(body)
     depth = 0
     for token in re.findall(r"\\.|[{}]", plain):
         depth += {"{": 1, "}": -1}.get(token, 0)
@@ -63,9 +72,16 @@ def _must_balance(body: str) -> None:
 
 
 def assemble(
-    folder: Path, *, title: str, authors: str, notice: str, abstract: str, sections: Mapping[str, str], appendix: str,
+    folder: Path,
+    *,
+    title: str,
+    authors: str,
+    notice: str,
+    abstract: str,
+    sections: Mapping[str, str],
+    appendix: str,
     template: Path | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write paper.tex into the folder, with kit.sty beside it; returns the path of paper.tex.
 
     `title`, `authors` and `notice` are plain text; the rest is LaTeX. A foreign template gets kit.sty and
@@ -73,13 +89,15 @@ def assemble(
     """
     home = project_root() / "templates" / "latex"
     text = (template or home / "template.tex").read_text(encoding="utf-8")
-    body = "\n\n".join(f"\\section{{{escape(name)}}}\n\\label{{sec:{_slug(name)}}}\n{tex}" for name, tex in sections.items())
+    body = "\n\n".join(_section(name, tex) for name, tex in sections.items())
     filled = {
-        "TITLE": escape(title), "AUTHORS": escape(authors), "NOTICE": escape(notice), "ABSTRACT": abstract, "BODY": body,
-        "APPENDIX": f"\\section{{Where the Numbers Come From}}\n\\label{{sec:sources}}\n{appendix}" if appendix else "",
+        "TITLE": escape(title), "AUTHORS": escape(authors), "NOTICE": escape(notice), "ABSTRACT": abstract,
+        "BODY": body,
+        "APPENDIX": _section("Where the Numbers Come From", appendix, "sources") if appendix else "",
     }  # fmt: skip
-    for name, tex in filled.items():
-        text = text.replace(f"%%KIT:{name}%%", tex)
+    if unknown := set(PLACE.findall(text)) - set(filled):
+        raise KitError(f"{template} has a place called {min(unknown)}; there are {', '.join(filled)}.")
+    text = PLACE.sub(lambda place: filled[place[1]], text)
     if "{kit}" not in text:
         text = text.replace(r"\begin{document}", "\\usepackage{kit}\n\\input{numbers}\n\\begin{document}", 1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,5 +105,6 @@ def assemble(
     return save(folder / "paper.tex", text)
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+def _section(name: str, tex: str, label: str = "") -> str:
+    label = label or re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return f"\\section{{{escape(name)}}}\n\\label{{sec:{label}}}\n{tex}"

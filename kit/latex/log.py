@@ -12,7 +12,10 @@ CITATION = re.compile(r"Warning: Citation [`'](.+?)' .*?undefined(?: on input li
 LABELS = re.compile(r"LaTeX Warning: Label [`'](.+?)' multiply defined")
 OVERFULL = re.compile(r"^Overfull \\hbox \((\d{1,6}(?:\.\d+)?)pt too wide\)(?:.*? lines? (\d{1,9}))?")
 MISSING = re.compile(r"LaTeX Warning: File [`'](.+?)' not found")
-BIBTEX = re.compile(r"^(?:Warning--(?P<warning>.+)|(?P<error>.+?)---(?:line (?P<line>\d{1,9}) of|while reading) file (?P<file>.+))$")
+BIBTEX = re.compile(
+    r"^(?:Warning--(?P<warning>.+)|(?P<missing>I couldn't open .+)|"
+    r"(?P<error>[^-\s].*?)---(?:line (?P<line>\d{1,9}) of|while reading) file (?P<file>.+))$"
+)
 UNCITED = "The text cites nothing: cite at least one of the references."
 WIDE = 10.0  # points; less is not seen
 
@@ -20,8 +23,10 @@ WIDE = 10.0  # points; less is not seen
 def parse_log(text: str) -> list[Problem]:
     """Errors first, then what is undefined, then what looks bad; each once."""
     lines = text.splitlines()
-    # A run that an error ended knows no label and no reference yet: its warnings would mislead.
-    found = list(_errors(lines)) or [problem for line in lines for problem in _warnings(line)]
+    found = list(_errors(lines))
+    # A run that an error ended knows no label and no citation yet: its warnings would mislead.
+    told = ("bibtex",) if found else ("reference", "citation", "label", "file", "overfull", "bibtex")
+    found += [problem for line in lines for problem in _warnings(line) if problem.kind in told]
     unique = {(problem.kind, problem.message): problem for problem in found}
     return sorted(unique.values(), key=lambda problem: not problem.fatal)
 
@@ -34,14 +39,20 @@ def _errors(lines: list[str]) -> Iterator[Problem]:
         where = next((m for later in lines[number : number + 12] if (m := AT_LINE.match(later))), None)
         shown = f" — at: {where.group(2).strip()}" if where and where.group(2).strip() else ""
         at = match["line"] or (where.group(1) if where else None)
-        yield Problem(kind="error", message=match["what"] + shown, file=match["file"] or "", line=int(at) if at else None)
+        yield Problem(
+            kind="error",
+            message=match["what"] + shown,
+            file=match["file"] or "",
+            line=int(at) if at else None,
+        )
 
 
 def _warnings(line: str) -> Iterator[Problem]:
     if match := REFERENCE.search(line):
         yield Problem(kind="reference", message=f"No label is called {match[1]!r}.", line=_line(match))
     elif match := CITATION.search(line):
-        yield Problem(kind="citation", message=f"The key {match[1]!r} is not among the references.", line=_line(match))
+        words = f"The key {match[1]!r} is not among the references."
+        yield Problem(kind="citation", message=words, line=_line(match))
     elif match := LABELS.search(line):
         yield Problem(kind="label", message=f"The label {match[1]!r} is given more than once.")
     elif match := MISSING.search(line):
@@ -56,6 +67,8 @@ def _warnings(line: str) -> Iterator[Problem]:
 def _bibtex(match: re.Match) -> Problem:
     if match["warning"]:
         return Problem(kind="bibtex", message=match["warning"], fatal=False)
+    if match["missing"]:
+        return Problem(kind="bibtex", message=match["missing"])
     if "no \\citation" in match["error"]:
         return Problem(kind="citation", message=UNCITED)
     at = int(match["line"]) if match["line"] else None

@@ -22,7 +22,8 @@ def pages(pdf: Path, folder: Path, dpi: int = 110) -> list[Path]:
     with pypdfium2.PdfDocument(pdf) as document:
         for number, page in enumerate(document, 1):
             files.append(folder / f"page_{number:02d}.png")
-            page.render(scale=dpi / 72).to_pil().convert("P", palette=1, colors=128).save(files[-1], optimize=True)
+            picture = page.render(scale=dpi / 72).to_pil()  # pyright: ignore[reportArgumentType]
+            picture.convert("P", palette=1, colors=128).save(files[-1], optimize=True)
     return files
 
 

@@ -1,25 +1,47 @@
 """Letters that pdflatex does not know, as commands that it does."""
 
+import re
 import unicodedata
 
 from kit.schemas import FormatError
 
-SPECIAL = {c: f"\\{c}" for c in "#$%&_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
-GREEK = dict(zip(
-    "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ",
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
-    "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split(),
-    strict=True,
-))  # fmt: skip
-SIGNS = {"≤": "leq", "≥": "geq", "≠": "neq", "≈": "approx", "∼": "sim", "→": "rightarrow", "←": "leftarrow",
-         "⇒": "Rightarrow", "↔": "leftrightarrow", "∈": "in", "∞": "infty", "∇": "nabla", "∂": "partial", "∑": "sum",
-         "∏": "prod", "∫": "int", "⋅": "cdot", "∥": "Vert", "∝": "propto", "±": "pm", "×": "times", "÷": "div", "−": "-",
-         "∀": "forall", "∃": "exists", "⊂": "subset", "∪": "cup", "∩": "cap", "√": "surd", "↑": "uparrow",
-         "↓": "downarrow", "ℓ": "ell", "′": "prime"}  # fmt: skip
-TEXT = {"–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "…": r"\ldots{}", "•": r"\textbullet{}",
-        "\u00a0": "~", "\u2009": r"\,", "\u202f": r"\,", "\u2011": "-", "\u200b": "", "\ufeff": "", "°": r"\textdegree{}",
-        "ﬁ": "fi", "ﬂ": "fl"}  # fmt: skip
-MATHS = {sign: (rf"\{name}" if name.isalpha() else name) for sign, name in (GREEK | SIGNS).items()}
+SPECIAL = {c: f"\\{c}" for c in "#$%&_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\^{}",
+}
+GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta",
+    "θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi",
+    "ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi", "ψ": "psi",
+    "ω": "omega", "Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi",
+    "Σ": "Sigma", "Υ": "Upsilon", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega",
+}  # fmt: skip
+SIGNS = {
+    "≤": "leq", "≥": "geq", "≠": "neq", "≈": "approx", "∼": "sim", "→": "rightarrow", "←": "leftarrow",
+    "⇒": "Rightarrow", "↔": "leftrightarrow", "∈": "in", "∞": "infty", "∇": "nabla", "∂": "partial",
+    "∑": "sum", "∏": "prod", "∫": "int", "⋅": "cdot", "∥": "Vert", "∝": "propto", "±": "pm",
+    "×": "times", "÷": "div", "−": "-", "∀": "forall", "∃": "exists", "⊂": "subset", "∪": "cup",
+    "∩": "cap", "√": "surd", "↑": "uparrow", "↓": "downarrow", "ℓ": "ell", "′": "prime", "≡": "equiv",
+    "≪": "ll", "≫": "gg", "⊆": "subseteq", "∉": "notin", "∅": "emptyset", "∘": "circ", "⊙": "odot",
+    "⊕": "oplus", "⊗": "otimes", "⟨": "langle", "⟩": "rangle", "†": "dagger", "✓": "checkmark",
+    "ϵ": "epsilon", "ϕ": "phi", "ς": "varsigma", "ℝ": "mathbb{R}", "𝔼": "mathbb{E}",
+    "⇔": "Leftrightarrow", "∗": "ast", "‖": "Vert", "°": "^\\circ", "¬": "neg", "·": "cdot", "µ": "mu",
+}  # fmt: skip
+TEXT = {
+    "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "…": r"\ldots{}", "•": r"\textbullet{}",
+    "\u00a0": "~", "\u2009": r"\,", "\u202f": r"\,", "\u2011": "-", "\u00ad": r"\-", "\u200b": "",
+    "\ufeff": "", "ﬁ": "fi", "ﬂ": "fl",
+}  # fmt: skip
+RAISED = {sign: f"^{digit}" for digit, sign in zip("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", strict=True)}
+LOWERED = {sign: f"_{digit}" for digit, sign in zip("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋", strict=True)}
+KNOWN = "¡¢£¥§©ª«®¶º»¼½¾¿€ȘșȚț"  # beyond Latin letters, what T1 and TS1 hold in Times
+ABSENT = "ĦħĸĿŀŉŦŧſ"  # Latin letters that T1 does not hold
+MATHS = {
+    sign: (rf"\{name}" if name[0].isalpha() else name) for sign, name in (GREEK | SIGNS | RAISED | LOWERED).items()
+}
+# After \\, a new line, a % begins a comment; after one \ it does not.
+COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
 
 
 def escape(text: str) -> str:
@@ -28,8 +50,13 @@ def escape(text: str) -> str:
 
 
 def to_latex(text: str) -> str:
-    """LaTeX with every letter that pdflatex cannot set replaced; FormatError names one that has no replacement."""
+    """LaTeX with the letters replaced that pdflatex cannot set; FormatError names one without replacement."""
     return "".join(_letter(letter) for letter in unicodedata.normalize("NFC", text))
+
+
+def uncommented(tex: str) -> str:
+    """The text that TeX reads: without comments, line by line as before."""
+    return COMMENT.sub(r"\1", tex)
 
 
 def _letter(letter: str) -> str:
@@ -39,7 +66,8 @@ def _letter(letter: str) -> str:
         return TEXT[letter]
     if letter in MATHS:  # \ensuremath is right both inside and outside of a formula
         return rf"\ensuremath{{{MATHS[letter]}}}"
-    if unicodedata.name(letter, "").startswith("LATIN ") and ord(letter) < 0x180:  # é, ö, ł: T1 has them
+    latin = unicodedata.name(letter, "").startswith("LATIN ") and ord(letter) < 0x180 and letter not in ABSENT
+    if latin or letter in KNOWN:
         return letter
     name = unicodedata.name(letter, "a letter without a name")
     raise FormatError(f"pdflatex cannot set {letter!r} ({name}): write it as a LaTeX command or leave it out.")

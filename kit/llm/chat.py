@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -68,12 +69,10 @@ class Chat:
             f"{reply.__name__}. The last trouble: {trouble} All replies are in {self._chat_file()}."
         )
 
-    def ask_many(
-        self, prompt: str, reply: type[T], each: Iterable[dict[str, Any]], at_once: int = 8
-    ) -> list[T]:
+    def ask_many(self, prompt: str, reply: type[T], each: Iterable[dict[str, Any]], at_once: int = 8) -> list[T]:
         """Ask the same prompt with several sets of values, at once; replies in the order of the values."""
         with ThreadPoolExecutor(at_once) as pool:
-            futures = [pool.submit(self.ask, prompt, reply, **({"index": i} | v)) for i, v in enumerate(each)]
+            futures = [pool.submit(partial(self.ask, prompt, reply, **({"index": i} | v))) for i, v in enumerate(each)]
             return [future.result() for future in futures]
 
     def _request(self, prompt: str, reply: type[BaseModel], index: int, values: dict[str, Any]) -> Request:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from json import JSONDecodeError
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from kit.llm.providers import Completion, Provider, Request
 from kit.llm.replies import has_grammar, strict_schema
@@ -78,12 +78,13 @@ def _anthropic_client(key: str) -> Any:
 
 def _json_schema(request: Request) -> dict:
     name = request.reply.__name__
-    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": strict_schema(request.reply)}}
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": name, "strict": True, "schema": strict_schema(request.reply)},
+    }
 
 
-def _ask(
-    sdk: ModuleType, call: Callable[[bool], Any], request: Request, provider: Provider
-) -> tuple[Any, list[str]]:
+def _ask(sdk: ModuleType, call: Callable[[bool], Any], request: Request, provider: Provider) -> tuple[Any, list[str]]:
     """Call until an answer comes or the deadline has passed; the answer, and what went wrong before it.
 
     Structured output is tried first; a model that refuses the form is asked in plain text from then on.
@@ -123,7 +124,9 @@ def _final(error: Any, request: Request, provider: Provider) -> KitError:
     if error.status_code in (401, 403):
         return KitError(f"The key for {request.model!r} was refused: put a valid {provider.key}=... into .env.")
     if error.status_code == 404:
-        return KitError(f"There is no model {request.model!r} at {provider.about or provider.base_url}: mind its spelling.")
+        return KitError(
+            f"There is no model {request.model!r} at {provider.about or provider.base_url}: mind its spelling."
+        )
     return KitError(f"{request.model!r} refused the request ({error.status_code}): {_without_keys(str(error))}")
 
 
@@ -142,7 +145,7 @@ def _without_keys(text: str) -> str:
     return text[:500]
 
 
-def _end(reason: str | None, refused: bool = False) -> str:
+def _end(reason: str | None, refused: bool = False) -> Literal["done", "cut", "refused"]:
     if refused or reason in ("refusal", "content_filter"):
         return "refused"
     return "cut" if reason in ("length", "max_tokens") else "done"

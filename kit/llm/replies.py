@@ -48,15 +48,13 @@ def parse_reply(text: str, reply: type[T]) -> T:
     if not text.strip():
         raise FormatError("The reply was empty.")
     if has_grammar(reply):
-        return reply.parse(text)
+        return reply.parse(text)  # pyright: ignore[reportAttributeAccessIssue]
     data = find_object(text)
     try:
         return reply.model_validate(data)
     except ValidationError as error:
         wrong = [f"- {'.'.join(map(str, e['loc'])) or 'reply'}: {e['msg']}" for e in error.errors()]
-        raise FormatError(
-            "The JSON does not have the form that was asked for:\n" + "\n".join(wrong)
-        ) from error
+        raise FormatError("The JSON does not have the form that was asked for:\n" + "\n".join(wrong)) from error
 
 
 def find_object(text: str) -> dict:

@@ -10,7 +10,9 @@ from kit.schemas import Arm, Caption, Captions, Idea, KitError, Note, Plan
 from kit.template import Template
 
 FACTORS = {"half": 0.5, "double": 2.0}
-WORDS = "no one two three four five six seven eight nine ten eleven twelve".split()
+WORDS = [*["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
+         *["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]]  # fmt: skip
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 CAPTIONS = {
     "loss": "Training loss along the way, for every run and data set, averaged over seeds.",
     "sample": "Samples that the trained models draw, runs in rows and data sets in columns, for the first seed.",
@@ -23,16 +25,26 @@ def plan(values: dict[str, Any], dice: random.Random) -> Plan:
     """The arms that were worked out, or the two sides of a setting."""
     idea: Idea = values["idea"]
     if worked := worked_ideas(values["template"]).get(idea.Name):
-        return Plan(question=idea.Hypothesis or idea.Experiment, arms=worked.arms[: values["max_runs"]])
+        return Plan(question=idea.Hypothesis or idea.Experiment, arms=_cut(worked.arms, values["max_runs"]))
     setting = _setting(values["template"], idea)
     arms = [
-        Arm(name=f"{setting.name.lower().strip('_')[:50]}_{side}",
-            title=f"{setting.name.replace('_', ' ')} {setting.times(factor):g}",
-            change=f"`{setting.name}` becomes {setting.times(factor)!r} instead of {setting.value!r}; nothing else changes.",
-            prediction=f"If {setting.about} decides, this run and its counterpart fall on different sides of the baseline.")
-        for side, factor in FACTORS.items()
+        Arm(name=f"{setting_name(setting).removeprefix('sensitivity_to_')}_{side}",
+            title=f"{setting.name.replace('_', ' ')[:26]} {setting.times(factor):g}",
+            change=f"`{setting.name}` becomes {setting.times(factor)!r} instead of {setting.value!r}, no more.",
+            prediction=f"If {setting.about} decides, this run and its counterpart fall on two sides of the baseline.")
+        for side, factor in FACTORS.items() if setting.times(factor) != setting.value  # 1 has no half
     ]  # fmt: skip
     return Plan(question=idea.Hypothesis or idea.Experiment, arms=arms[: values["max_runs"]])
+
+
+def _cut(arms: list[Arm], most: int) -> list[Arm]:
+    """The first arms; the last gives way to a run that could show the idea wrong, if there was none."""
+    kept = arms[:most]
+    if len(kept) > 1 and all(arm.role == "variant" for arm in kept):
+        names = {"run_0", *(arm.name for arm in kept[:-1])}
+        tests = [arm for arm in arms[most:] if arm.role != "variant" and arm.start_from in names]
+        kept[-1:] = tests[:1] or kept[-1:]
+    return kept
 
 
 def _setting(template: Template, idea: Idea, code: str = "") -> Setting:
@@ -40,8 +52,8 @@ def _setting(template: Template, idea: Idea, code: str = "") -> Setting:
         if setting_name(setting) == idea.Name:
             return setting
     raise KitError(
-        f"The scripted scientist cannot carry out {idea.Name!r}: it knows the worked ideas of {template.name!r} and the "
-        f"settings of its experiment.py. Choose one of those, or use a real model."
+        f"The scripted scientist cannot carry out {idea.Name!r}: it knows the worked ideas of {template.name!r} "
+        f"and the settings of its experiment.py. Choose one of those, or use a real model."
     )
 
 
@@ -50,9 +62,22 @@ def edit(values: dict[str, Any], dice: random.Random) -> str:
     template, idea, arm = values["template"], values["idea"], values["arm"]
     if (worked := worked_ideas(template).get(idea.Name)) and arm.name in worked.edits:
         return f"{arm.change}\n\n{worked.edits[arm.name]}"
-    setting = _setting(template, idea, values["code"])
-    factor = FACTORS[arm.name.rpartition("_")[2]]
-    return f"{arm.change}\n\n{edit_setting(values['code'], setting, setting.times(factor))}"
+    before, here = _setting(template, idea), _setting(template, idea, values["code"])
+    if (side := arm.name.rpartition("_")[2]) not in FACTORS:
+        raise KitError(f"The scripted scientist did not plan {arm.name!r} and cannot make it: use a real model.")
+    new = before.times(FACTORS[side])
+    if values["trouble"] and here.value != before.value:
+        new = _between(before.value, here.value)
+        if new not in (before.value, here.value):
+            return f"The same change, half as far: {new!r}.\n\n{edit_setting(values['code'], here, new)}"
+        # Nothing milder is left. The first edit again does not fit, and the bench will give up.
+        return f"{arm.change}\n\n{edit_setting(template.code, before, before.times(FACTORS[side]))}"
+    return f"{arm.change}\n\n{edit_setting(values['code'], here, new)}"
+
+
+def _between(one: float, other: float) -> float:
+    middle = (one + other) / 2
+    return round(middle) if isinstance(one, int) else float(f"{middle:.6g}")
 
 
 def note(values: dict[str, Any], dice: random.Random) -> Note:
@@ -60,14 +85,21 @@ def note(values: dict[str, Any], dice: random.Random) -> Note:
     arm, ledger, run = values["arm"], values["ledger"], values["run"]
     counts = ledger.verdicts(run)
     decided = counts["better"] + counts["worse"] + counts["inconclusive"]
-    parts = [f"Of {number_word(decided)} comparisons with the baseline, {number_word(counts['better'])} came out better, "
-             f"{number_word(counts['worse'])} worse and {number_word(counts['inconclusive'])} inconclusive."]  # fmt: skip
+    parts = [_counted(counts, decided) if decided else "Nothing could be compared with the baseline."]
     for metric in ledger.headline():
         parts.append(_by_dataset(ledger, metric, run))
     parts.append(f"The prediction was: {arm.prediction}")
-    if counts["inconclusive"] == decided:
+    if decided and counts["inconclusive"] == decided:
         parts.append("With these seeds nothing can be told apart from chance.")
     return Note(text=" ".join(parts), settled=False)
+
+
+def _counted(counts: Any, decided: int) -> str:
+    better, worse, unclear = (number_word(counts[verdict]) if counts[verdict] else "none"
+                              for verdict in ("better", "worse", "inconclusive"))  # fmt: skip
+    what = "comparison" if decided == 1 else "comparisons"
+    return (f"Of {number_word(decided)} {what} with the baseline, {better} came out better, {worse} worse and "
+            f"{unclear} inconclusive.")  # fmt: skip
 
 
 def _by_dataset(ledger: Any, metric: str, run: str) -> str:
@@ -84,7 +116,9 @@ def _by_dataset(ledger: Any, metric: str, run: str) -> str:
 def caption(values: dict[str, Any], dice: random.Random) -> Captions:
     """A caption for each figure, by what its name says."""
     labels = _list(list(values["ledger"].runs.values()))
-    return Captions(figures=[Caption(file=name, caption=f"{_words_for(name)} Runs: {labels}.") for name in values["figures"]])
+    return Captions(
+        figures=[Caption(file=name, caption=f"{_words_for(name)} Runs: {labels}.") for name in values["figures"]]
+    )
 
 
 def _words_for(name: str) -> str:
@@ -96,7 +130,10 @@ def _words_for(name: str) -> str:
 
 def number_word(number: int) -> str:
     """A small count in words."""
-    return WORDS[number] if number < len(WORDS) else "many"
+    if number < len(WORDS):
+        return WORDS[number]
+    tens, ones = divmod(number, 10)
+    return TENS[tens - 2] + (f"-{WORDS[ones]}" if ones else "") if number < 100 else "many"
 
 
 def _list(items: list[str]) -> str:

@@ -32,7 +32,9 @@ def query(values: dict[str, Any], dice: random.Random) -> Query:
     field = values["template"].task_description
     tries = [*own, values["idea"].Title, " ".join(field.split()[:25]), *TOPICS]
     done = len(values["findings"]) >= min(len(tries), values["num_cite_rounds"] - 1)
-    return Query(thoughts="Methods, statistics, tools.", query="" if done else tries[len(values["findings"])], done=done)
+    return Query(
+        thoughts="Methods, statistics, tools.", query="" if done else tries[len(values["findings"])], done=done
+    )
 
 
 def choose(values: dict[str, Any], dice: random.Random) -> Choices:
@@ -56,7 +58,9 @@ def _words() -> Environment:
         variable_start_string="<<", variable_end_string=">>", block_start_string="<%", block_end_string="%>",
         comment_start_string="<#", comment_end_string="#>", trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(tex=tex, tt=lambda name: rf"\texttt{{{tex(name)}}}", word=number_word, first_lower=_lower)
+    environment.filters.update(
+        tex=tex, tt=lambda name: rf"\texttt{{{tex(name)}}}", word=number_word, first_lower=_lower
+    )
     return environment
 
 
@@ -153,7 +157,9 @@ class Story:
     def cite(self, words: str, most: int = 2, command: str = "citep") -> str:
         """References whose title or purpose shares words with a topic; nothing where there are none."""
         wanted = set(words.split())
-        score = {r.key: len(wanted & set(re.findall(r"[a-z-]+", f"{r.title} {r.purpose}".lower()))) for r in self.references}
+        score = {
+            r.key: len(wanted & set(re.findall(r"[a-z-]+", f"{r.title} {r.purpose}".lower()))) for r in self.references
+        }
         keys = [key for key in sorted(score, key=lambda k: (-score[k], k)) if score[key] > 0][:most]
         return rf"~\{command}{{{','.join(keys)}}}" if keys else ""
 

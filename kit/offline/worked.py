@@ -9,6 +9,7 @@ from kit.template import Template
 
 FRONT = re.compile(r"\A\+\+\+\n(.*?)\n\+\+\+\n", re.DOTALL)
 ARM = re.compile(r"^## +(?P<name>[a-z0-9_]+): *(?P<title>.+)$", re.MULTILINE)
+BLOCK = re.compile(r"^<<<<<<< SEARCH\n.*?^>>>>>>> REPLACE$", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^(start_from|role|Prediction|Why): *(.+(?:\n(?![A-Za-z_]+: |\n|.*\.py\n).+)*)", re.MULTILINE)
 
 
@@ -30,9 +31,16 @@ def _read(text: str) -> Worked:
     front = FRONT.match(text)
     if not front:
         raise KitError("A worked idea begins with its fields, in TOML between two lines of +++.")
-    fields: dict[str, Any] = tomllib.loads(front[1])
+    try:
+        return _read_fields(text, tomllib.loads(front[1]))
+    except ValueError as error:
+        raise KitError(f"A worked idea cannot be read: {error}. It begins with:\n{text[:120]}") from error
+
+
+def _read_fields(text: str, fields: dict[str, Any]) -> Worked:
     keywords = fields.pop("keywords", [])
-    heads = list(ARM.finditer(text))
+    outside = BLOCK.sub(lambda block: "\0" * len(block[0]), text)  # an edit may look like a heading
+    heads = list(ARM.finditer(outside))
     ends = [head.start() for head in heads[1:]] + [len(text)]
     arms, edits = [], {}
     for head, end in zip(heads, ends, strict=True):
@@ -42,10 +50,14 @@ def _read(text: str) -> Worked:
                         start_from=said.get("start_from", "run_0"), change=said.get("Why", ""),
                         prediction=said.get("Prediction", "")))  # fmt: skip
         edits[head["name"]] = _blocks(block)
+    if not arms:
+        raise ValueError("it has no arm, that is no heading such as `## cosine: Cosine schedule`")
     return Worked(Idea(**fields), keywords, arms, edits)
 
 
 def _blocks(text: str) -> str:
     """From the file name before the first block to the end of the last one."""
+    if not BLOCK.search(text):
+        raise ValueError(f"an arm has no whole SEARCH/REPLACE block:{text[:80]}")
     before, mark, after = text.partition("<<<<<<< SEARCH")
     return before.rstrip().rpartition("\n")[2] + "\n" + mark + after.rstrip().removesuffix("```").rstrip() + "\n"

@@ -22,9 +22,7 @@ def _environment() -> Environment:
 def prompt_names() -> list[str]:
     """Every prompt that can be asked, as `stage/verb`."""
     files = FOLDER.glob("*/*.md")
-    return sorted(
-        f"{f.parent.name}/{f.stem}" for f in files if f.parent.name[0] != "_" and f.stem != "system"
-    )
+    return sorted(f"{f.parent.name}/{f.stem}" for f in files if f.parent.name[0] != "_" and f.stem != "system")
 
 
 def render(name: str, values: dict[str, Any]) -> str:

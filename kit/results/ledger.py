@@ -61,8 +61,8 @@ class Ledger(BaseModel):
 
     def _repr_html_(self) -> str:
         columns = ["Dataset", "Metric", *(f"{label} ({run})" for run, label in self.runs.items())]
-        rows = [[dataset, self.metrics[metric].label or metric, *(self._cell(run, dataset, metric) for run in self.runs)]
-                for metric in self.metrics for dataset in self.datasets()]  # fmt: skip
+        rows = [[dataset, about.label or metric, *(self._cell(run, dataset, metric) for run in self.runs)]
+                for metric, about in self.metrics.items() for dataset in self.datasets()]  # fmt: skip
         legend = " · ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
         return show.table(columns, rows, caption=f"mean ± standard error; against run_0: {legend}")
 
@@ -148,8 +148,8 @@ def _summary(ledger: Ledger) -> list[Number]:
         counts.append(_count(f"{place}/num_comparisons", decided, run))
         counts.append(_count(f"{place}/expected_by_chance", round(decided * (1 - CONFIDENCE), 2), run))
     seeds = [n.value for n in ledger.numbers if n.key.endswith("/num_seeds")]
-    return [*counts, _count("summary/num_runs", len(ledger.runs), ""), _count("summary/confidence", 100 * CONFIDENCE, ""),
-            _count("summary/num_seeds", min(seeds, default=0), "")]  # fmt: skip
+    of_all = {"num_runs": len(ledger.runs), "confidence": 100 * CONFIDENCE, "num_seeds": min(seeds, default=0)}
+    return [*counts, *(_count(f"summary/{name}", value, "") for name, value in of_all.items())]
 
 
 def _count(key: str, value: float, run: str, file: str = "results.json") -> Number:

@@ -52,7 +52,11 @@ def paired_t(ours: list[float], theirs: list[float], confidence: float) -> tuple
     deviation = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1))
     if deviation == 0:  # the same shift on every seed: an interval of no width
         return mean, mean, None, 1.0 if mean == 0 else 0.0
-    return *_interval(mean, deviation / math.sqrt(n), n - 1, confidence), mean / deviation, _p(mean, deviation / math.sqrt(n), n - 1)
+    return (
+        *_interval(mean, deviation / math.sqrt(n), n - 1, confidence),
+        mean / deviation,
+        _p(mean, deviation / math.sqrt(n), n - 1),
+    )
 
 
 def welch(ours: Measured, theirs: Measured, metric: str, confidence: float) -> tuple[float, float, float | None, float]:

@@ -1,6 +1,6 @@
 """Draw every run_* folder beside this file that has results: loss_curves.png, samples.png and metrics.png.
 
-The figures are made for a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where it exists.
+The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one.
 """
 
 import json
@@ -13,19 +13,19 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 
 labels = {"run_0": "Baseline"}  # a run that is not named here is called by its folder
 metrics = {"kl_divergence": "KL divergence (nats)", "eval_loss": "Evaluation loss"}
 WIDTH = 5.5  # inches
-COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # Okabe and Ito, colour-blind safe
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # Okabe and Ito
 STYLES = ["-", "--", "-.", ":"]
 
 
 def read_runs() -> dict[str, dict]:
     """Results of every run that has some, in the order of their numbers."""
-    folders = [p.parent for p in Path().glob("run_*/final_info.json") if (p.parent / "all_results.npz").is_file()]
-    folders.sort(key=lambda p: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", p.name)])
+    complete = [p.parent for p in Path().glob("run_*/final_info.json") if p.with_name("all_results.npz").is_file()]
+    folders = sorted(complete, key=lambda p: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", p.name)])
     if not folders:
         raise SystemExit("There is nothing to draw: no folder run_* beside plot.py holds results.")
     runs = {}
@@ -48,23 +48,22 @@ def per_dataset(values: np.ndarray, i: int, datasets: list[str]) -> np.ndarray:
 
 def draw_loss_curves(runs: dict[str, dict], datasets: list[str]) -> None:
     """Training loss, averaged over seeds and over a hundredth of the steps."""
-    fig, axes = plt.subplots(1, len(datasets), figsize=(WIDTH, 1.75), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(datasets), figsize=(WIDTH, 2.0), sharey=True, layout="constrained")
+    highest = 0.0
     for i, (ax, name) in enumerate(zip(axes, datasets, strict=True)):
         for run in runs.values():
             curve = per_dataset(run["losses"], i, datasets).mean(0)
             width = max(1, len(curve) // 100)
             smooth = curve[: len(curve) // width * width].reshape(-1, width).mean(1)
             steps = (np.arange(len(smooth)) + 0.5) * width
-            ax.plot(steps, smooth, run["style"], color=run["color"], lw=0.9, label=run["label"])
-        ax.set_title(name.capitalize())
-        ax.set(yscale="log", xlim=(0, len(curve)), xticks=[0, len(curve) // 2, len(curve)])
-        ax.tick_params(axis="x", pad=2)
+            ax.plot(steps, smooth, run["style"], color=run["color"], lw=0.8, label=run["label"])
+            highest = max(highest, smooth[2:].max(initial=0))  # the first steps would flatten the rest
+        ax.set(title=name.capitalize(), xlim=(0, len(curve)), xticks=[0, len(curve) // 2, len(curve)])
         ticks = ax.get_xticklabels()
-        ticks[0].set_ha("left"), ticks[-1].set_ha("right")
-    axes[0].set_ylabel("Training loss")
-    axes[0].yaxis.set_major_formatter(ScalarFormatter())
-    axes[0].yaxis.set_minor_formatter(NullFormatter())
-    fig.supxlabel("Step", fontsize=8)
+        ticks[0].set_ha("left")
+        ticks[-1].set_ha("right")
+    axes[0].set(ylabel="Training loss", ylim=(None, 1.05 * highest))
+    axes[len(axes) // 2].set_xlabel("Step", x=0, ha="center")
     add_legend(fig, axes[0], len(runs))
     save(fig, "loss_curves.png")
 
@@ -73,9 +72,14 @@ def add_legend(fig: plt.Figure, ax: plt.Axes, count: int) -> None:
     """One legend under the figure; none where there is nothing to tell apart."""
     if count > 1:
         handles, names = ax.get_legend_handles_labels()
-        names = [textwrap.shorten(name, 48, placeholder=" ...") for name in names]
-        columns = max(1, min(count, 4, int(100 / (max(map(len, names)) + 8))))
+        names = [textwrap.shorten(name, 44, placeholder=" ...") for name in names]
+        columns = max(1, min(count, 4, 90 // (max(map(len, names)) + 6)))
         fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def wrap(label: str, width: int) -> str:
+    """A label in lines of some characters, cut short where it is very long."""
+    return textwrap.fill(textwrap.shorten(label, 44, placeholder=" ..."), width)
 
 
 def draw_samples(runs: dict[str, dict], datasets: list[str]) -> None:
@@ -83,11 +87,8 @@ def draw_samples(runs: dict[str, dict], datasets: list[str]) -> None:
     first = next(iter(runs.values()))
     rows = [("Data", "#555555", first["held_out"])]
     rows += [(run["label"], run["color"], run["samples"][: len(datasets)]) for run in runs.values()]
-    ratios = [np.ptp(points[:, 1]) / np.ptp(points[:, 0]) for points in first["held_out"]]
-    height = 0.3 + len(rows) * 1.08
-    fig, axes = plt.subplots(len(rows), len(datasets), figsize=(WIDTH, height), squeeze=False, layout="constrained",
-                             sharex="col", sharey="col")  # fmt: skip
-    assert ratios
+    height = 0.25 + len(rows) * min(1.15, 8.5 / len(rows))  # no taller than a page
+    fig, axes = plt.subplots(len(rows), len(datasets), figsize=(WIDTH, height), squeeze=False, layout="constrained")
     for row, (label, color, samples) in zip(axes, rows, strict=True):
         for ax, points, data in zip(row, samples, first["held_out"], strict=True):
             half = 1.12 * np.abs(data).max()
@@ -96,8 +97,8 @@ def draw_samples(runs: dict[str, dict], datasets: list[str]) -> None:
             ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], aspect="equal")
             ax.spines[:].set_color("#bbbbbb")
             if outside:
-                ax.text(0.97, 0.04, f"{outside} out of view", transform=ax.transAxes, ha="right", fontsize=6, color="#666666")
-        row[0].set_ylabel(textwrap.fill(textwrap.shorten(label, 44, placeholder=" ..."), 17), fontsize=8)
+                ax.text(0.97, 0.04, f"{outside} outside", ha="right", fontsize=7, transform=ax.transAxes)
+        row[0].set_ylabel(wrap(label, 17))
     for ax, name in zip(axes[0], datasets, strict=True):
         ax.set_title(name.capitalize())
     save(fig, "samples.png")
@@ -105,10 +106,11 @@ def draw_samples(runs: dict[str, dict], datasets: list[str]) -> None:
 
 def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
     """Each metric by run: a dot for each seed, a bar for their mean; the grey line is the first run's mean."""
-    names = [textwrap.fill(textwrap.shorten(run["label"], 44, placeholder=" ..."), 22) for run in runs.values()]
-    lines = sum(1 + name.count("\n") for name in names)
-    fig, axes = plt.subplots(len(metrics), len(datasets), figsize=(WIDTH, len(metrics) * (0.55 + 0.17 * lines)),
-                             squeeze=False, sharey=True, layout="constrained")  # fmt: skip
+    names = [wrap(run["label"], 22) for run in runs.values()]
+    room = 0.1 + 0.115 * max(1 + name.count("\n") for name in names)  # inches for each run
+    size = (WIDTH, len(metrics) * (0.6 + room * len(runs)))
+    fig, axes = plt.subplots(len(metrics), len(datasets), figsize=size, squeeze=False, sharey=True)
+    fig.set_layout_engine("constrained", wspace=0.06)
     for row, (metric, title) in zip(axes, metrics.items(), strict=True):
         for ax, name in zip(row, datasets, strict=True):
             for place, run in enumerate(runs.values()):
@@ -123,7 +125,6 @@ def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
             ax.margins(x=0.12)
             ax.tick_params(axis="y", length=0)
         row[0].set(yticks=range(len(runs)), yticklabels=names, ylim=(len(runs) - 0.4, -0.6))
-        row[0].set_ylabel(None)
         row[len(row) // 2].set_xlabel(title, x=0, ha="center")
     for ax, name in zip(axes[0], datasets, strict=True):
         ax.set_title(name.capitalize())

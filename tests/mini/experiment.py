@@ -9,14 +9,14 @@ import numpy as np
 
 learning_rate = 0.05
 momentum = 0.0
-noise = 0.1
+noise = 0.02
 num_steps = 60
 
 
 def descend(seed: int, curvature: float) -> list[float]:
     """Losses along the way."""
     rng = np.random.default_rng(seed)
-    x, velocity, losses = rng.normal(size=8), np.zeros(8), []
+    x, velocity, losses = 1 + 0.1 * rng.normal(size=8), np.zeros(8), []
     for _ in range(num_steps):
         gradient = curvature * x + noise * rng.normal(size=8)
         velocity = momentum * velocity - learning_rate * gradient

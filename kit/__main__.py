@@ -20,7 +20,10 @@ examples:
   kit run --template diffusion_2d --model offline --num_ideas 1     no key, no GPU, no network
   kit run --template diffusion_2d --model openai/gpt-4o --select best:2
   kit run ... --fresh                                               start anew; the old folder is kept aside
+  kit run --template diffusion_2d --model anthropic/claude-sonnet-4-5 --budget "$5"
   kit report outputs/demo                                           one HTML page of a run
+  kit cost demo                                                     what its calls took
+  kit trace demo 7                                                  all that was said in the seventh
   kit doctor                                                        what is there, what is missing"""
 
 
@@ -57,6 +60,13 @@ def build_parser(with_parameters: bool) -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="one self-contained HTML page of a run")
     report.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
     report.set_defaults(do=do_report)
+    cost = commands.add_parser("cost", help="what a run's calls took, by stage, idea and prompt")
+    cost.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
+    cost.set_defaults(do=do_cost)
+    trace = commands.add_parser("trace", help="the calls of a run; with a number, all that was said in one of them")
+    trace.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
+    trace.add_argument("number", nargs="?", type=int, help="number of the call, as the list shows it")
+    trace.set_defaults(do=do_trace)
     commands.add_parser("runs", help="the runs in outputs/").set_defaults(do=do_runs)
     doctor = commands.add_parser("doctor", help="what is there, what is missing, and the line that mends it")
     doctor.set_defaults(do=do_doctor)
@@ -104,6 +114,30 @@ def do_report(arguments: argparse.Namespace) -> int:
     from kit.report import build_report
 
     print(build_report(workspace.open_run(arguments.run)))
+    return 0
+
+
+def do_cost(arguments: argparse.Namespace) -> int:
+    """Print the table of calls."""
+    from kit import workspace
+    from kit.llm import call_table
+
+    print(call_table(workspace.open_run(arguments.run)))
+    return 0
+
+
+def do_trace(arguments: argparse.Namespace) -> int:
+    """List the calls, or print one with its prompt and its reply."""
+    from kit import workspace
+    from kit.llm import trace
+
+    calls = trace(workspace.open_run(arguments.run))
+    if arguments.number is None:
+        print("\n".join(f"{call.number:4}  {call.title:60} {call.took}" for call in calls))
+        return 0
+    if not 1 <= arguments.number <= len(calls):
+        raise KitError(f"There is no call {arguments.number}; the run has 1 to {len(calls)}.")
+    print(calls[arguments.number - 1])
     return 0
 
 

@@ -212,7 +212,9 @@ def is_set_up() -> bool:
 
 
 def _digest() -> str:
-    return hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    """Of what an installation depends on; the linter's settings in pyproject.toml are no part of it."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[tool.")[0]
+    return hashlib.sha256(LOCK.read_bytes() + project.encode()).hexdigest()
 
 
 def _succeeds(*command: Path | str) -> bool:

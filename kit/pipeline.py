@@ -1,21 +1,22 @@
 """The four notebooks, chained with papermill: one executed copy each, in the run's own folder."""
 
 import ast
-import contextlib
+import builtins
 import difflib
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kit import workspace
+from kit.llm import forecast
+from kit.progress import Progress
 from kit.schemas import KitError
 from kit.store import now
 from kit.template import load_template
 from kit.workspace import Run
 
+# Parameters that are no part of the name of a run's folder: in it already, or free to change when it goes on.
+UNNAMED = ("run_dir", "template", "model", "budget", "idea_budget")
 STAGES = {"ideas": "01_ideas", "experiments": "02_experiments", "paper": "03_paper", "review": "04_review"}
 
 
@@ -69,14 +70,13 @@ def run_stage(stage: str, output: Path, **values: Any) -> Path:
             cwd=str(workspace.project_root()), config=_kernel_config(),
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        reason = (
-            error.evalue if error.ename.endswith(("KitError", "SandboxError")) else f"{error.ename}: {error.evalue}"
-        )
+        of_python = hasattr(builtins, error.ename)  # the kit's own errors say all by themselves
+        reason = f"{error.ename}: {error.evalue}" if of_python else error.evalue
         raise KitError(f"Stage {stage!r} stopped: {reason}\nThe executed notebook, up to there: {output}") from error
     return output
 
 
-def run_idea(run: Run, idea: str, progress: "Progress", **values: Any) -> None:
+def run_idea(run: Run, idea: str, progress: Progress, **values: Any) -> None:
     """Experiments, paper and review of one idea."""
     for stage in list(STAGES)[1:]:
         with progress.doing(stage, idea):
@@ -91,14 +91,16 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
     An idea that fails does not stop the others; it is named at the end in a KitError.
     """
     values = _complete(values)
-    given = {n: v for n, v in values.items() if n not in ("run_dir", "template", "model")}
+    given = {n: v for n, v in values.items() if n not in UNNAMED}
     load_template(values["template"])  # an unknown template stops before a folder is made
     name = values["run_dir"] or workspace.run_name(values["template"], values["model"], **given)
     path = workspace.run_path(name)
     if fresh:
         workspace.set_aside(path)
     run, failed = Run(path), {}
-    with Progress(path) as progress:
+    num_ideas = int(values.get("num_ideas", ast.literal_eval(parameters("ideas")["num_ideas"]["default"])))
+    with Progress(run) as progress:
+        progress.say(f"{path}, cost: {forecast(values['model'], values['template'], num_ideas)}")
         with progress.doing("ideas", ""):
             mine = {n: v for n, v in values.items() if n in parameters("ideas")}
             run_stage("ideas", path / "notebooks" / f"{STAGES['ideas']}.ipynb", **mine | {"run_dir": str(path)})
@@ -131,58 +133,3 @@ def _complete(values: dict[str, Any]) -> dict[str, Any]:
 def _suggest(name: str, known: dict[str, dict]) -> str:
     close = difflib.get_close_matches(name, known, 1)
     return (f"Did you mean {close[0]!r}? " if close else "") + f"Parameters: {', '.join(sorted(known))}."
-
-
-class Progress:
-    """A bar over stages and ideas that says what is being done now, read from the intents on disk."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.over = threading.Event()
-
-    def __enter__(self) -> "Progress":
-        from tqdm import tqdm
-
-        form = "{desc} {bar} {n_fmt}/{total_fmt} stages, {elapsed}{postfix}"
-        self.bar = tqdm(total=4, bar_format=form, ncols=100, leave=True)
-        self.watcher = threading.Thread(target=self._watch, daemon=True)
-        self.watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.watcher.join()
-        self.bar.set_postfix_str("", refresh=True)
-        self.bar.close()
-
-    @contextlib.contextmanager
-    def doing(self, stage: str, idea: str) -> Iterator[None]:
-        """Count one stage, and note in run.json how long it took: in all, and less programs, calls and TeX."""
-        self.bar.set_description_str(f"{stage:<11}", refresh=True)
-        run, started, clock = Run(self.folder), now(), time.monotonic()
-        yield
-        seconds = time.monotonic() - clock
-        steps = [*run.calls.finished(), *run.steps.finished()]
-        work = sum(step["seconds"] for step in steps if step["started"] >= started)
-        took = {"started": started, "seconds": round(seconds, 2), "kit": round(seconds - work, 2)}
-        run.note(stages={f"{stage} {idea}".strip(): took})
-        self.bar.update(1)
-
-    def _watch(self) -> None:
-        while not self.over.wait(0.5):
-            self.bar.set_postfix_str(self._now(), refresh=True)
-
-    def _now(self) -> str:
-        """What the newest intent says: `edit, run_2`."""
-        intents = [*self.folder.glob("calls/intents/*"), *self.folder.glob("steps/intents/*")]
-        newest = max(intents, key=_modified, default=None)
-        if newest is None:
-            return ""
-        _, idea, verb, index = newest.name.split(".")[:4]
-        return f" {verb} {int(index) or ''} {'· ' + idea if idea != '-' else ''}"
-
-
-def _modified(file: Path) -> float:
-    with contextlib.suppress(FileNotFoundError):  # the step ended while we looked
-        return file.stat().st_mtime
-    return 0.0

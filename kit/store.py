@@ -126,11 +126,13 @@ class Intent:
     def __init__(self, path: Path, lock: int = -1):
         self.path = path
         self.lock = lock  # a child that inherits it keeps a second writer out
+        self.facts: dict[str, Any] = {}
 
-    def write(self, **child: Any) -> None:
-        """Record that this process is doing the step."""
+    def write(self, **facts: Any) -> None:
+        """Record that this process is doing the step, and what else is known of it by now."""
         me = os.getpid()
-        save_json(self.path, {"pid": me, "identity": process.identity(me), "since": now(), **child})
+        self.facts = {"pid": me, "identity": process.identity(me), "since": now(), **self.facts, **facts}
+        save_json(self.path, self.facts)
 
     def child(self, pid: int) -> None:
         """Record the child, so that a later run can end it should this one be killed."""

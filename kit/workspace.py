@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kit import __version__
+from kit import __version__, show
 from kit.archive import Archive, Record
 from kit.schemas import KitError
 from kit.store import Steps, digest, load_json, locked, now, save_json
@@ -75,10 +75,15 @@ class Run:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _repr_markdown_(self) -> str:
-        about = self.about
-        what = f"template `{about.get('template')}` · model `{about.get('model')}`"
-        return f"Run **{self.name}** · {what} · `{self.path}`"
+    def _repr_html_(self) -> str:
+        about, records = self.about, self.archive().records
+        started = about.get("started", "")[:16].replace("T", " ")
+        chosen = sum(record.chosen for record in records)
+        return show.block(show.title(f"Run {self.name}"), show.facts([
+            ("Template", about.get("template")), ("Model", about.get("model")), ("Started", started),
+            ("Ideas", f"{len(records)}, {chosen} chosen" if records else "none yet"),
+            ("Folder", show.Html(f"<code>{show.cell(self.path)}</code>")),
+        ]))  # fmt: skip
 
 
 def outputs() -> Path:
@@ -98,8 +103,13 @@ def run_name(template: str, model: str, **parameters: Any) -> str:
     return f"{plain}-{digest(template, model, parameters)[:4]}"
 
 
-def start_run(run_dir: str, template: str, model: str, **parameters: Any) -> Run:
-    """Open a run's folder, or make it; without `run_dir` its name comes from the parameters."""
+def start_run(
+    run_dir: str, template: str, model: str, *, budget: str = "", idea_budget: str = "", **parameters: Any
+) -> Run:
+    """Open a run's folder, or make it; without `run_dir` its name comes from the parameters.
+
+    A budget is no part of the name: a run goes on with another one.
+    """
     run = Run(run_path(run_dir or run_name(template, model, **parameters)))
     former = run.about.get("template", template)
     if former != template:
@@ -109,7 +119,7 @@ def start_run(run_dir: str, template: str, model: str, **parameters: Any) -> Run
         )
     if not run.about:
         run.note(started=now(), versions=versions())
-    run.note(template=template, model=model, parameters=parameters)
+    run.note(template=template, model=model, parameters=parameters, budget=budget, idea_budget=idea_budget)
     return run
 
 

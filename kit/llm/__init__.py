@@ -1,6 +1,6 @@
 """One verb speaks to every model: `chat.ask("stage/verb", ReplyType, **values)`."""
 
 from kit.llm.chat import Chat, connect
-from kit.llm.ledger import call_table, total_cost
+from kit.llm.ledger import Tally, call_table, forecast, total_cost, trace
 
-__all__ = ["Chat", "call_table", "connect", "total_cost"]
+__all__ = ["Chat", "Tally", "call_table", "connect", "forecast", "total_cost", "trace"]

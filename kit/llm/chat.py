@@ -1,21 +1,33 @@
 """The conversation with a model: prompt by name, reply by type, every call stored before it is used."""
 
-from collections.abc import Callable, Iterable
+import json
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from kit import prompts
+from kit.llm import budget, pictures
 from kit.llm.providers import Completion, Request, find_provider, load_answer
 from kit.llm.replies import has_grammar, parse_reply, schema_text
 from kit.schemas import FormatError, KitError
-from kit.store import Intent, Key, dumps, save
+from kit.store import Intent, Key, Step, dumps, save
 from kit.workspace import Run
 
 T = TypeVar("T", bound=BaseModel)
 ATTEMPTS = 3  # the first, and two more with the error in view
+
+
+class Refusal(KitError):
+    """The model would not answer."""
+
+
+class Unusable(KitError):
+    """No reply had the form that was asked for: malformed, empty or cut."""
 
 
 class Chat:
@@ -25,7 +37,12 @@ class Chat:
         self.run, self.model, self.stage, self.idea, self.seed = run, model, stage, idea, seed
         self.common = common
         self.provider, self.model_name = find_provider(model)
-        self.transcript: list[dict] = []
+        self.purse = budget.Purse(run, idea)
+        budget.refuse_unknown_price((self.purse.whole, self.purse.each), self.provider, self.model_name)
+        self.file = (run.path / idea if idea else run.path) / "chats" / f"{stage}.jsonl"
+        self.turns: dict[str, str] = _read_turns(self.file)
+        self.replayed: list[bool] = []  # of each call of this object: whether it was read from disk
+        self._writing = threading.Lock()
 
     def ask(
         self,
@@ -33,20 +50,22 @@ class Chat:
         reply: type[T],
         *,
         index: int = 0,
+        pictures: Sequence[Path] = (),
         check: Callable[[T], Any] | None = None,
         **values: Any,
     ) -> T:
         """Ask one prompt and get one object of the reply's type.
 
-        `index` tells apart calls that are otherwise the same (rounds, members of an ensemble). A reply that is
-        malformed, or that `check` refuses with a FormatError, goes back to the model with the error, at most
-        twice; then KitError.
+        `index` tells apart calls that are otherwise the same (rounds, members of an ensemble). `pictures` are shown
+        to a model that sees; another is asked without them. A reply that is malformed, or that `check` refuses with
+        a FormatError, goes back to the model with the error, at most twice. Raises Unusable, Refusal, BudgetError.
         """
-        request = self._request(prompt, reply, index, values)
+        request = self._request(prompt, reply, index, values)._replace(pictures=tuple(pictures))
+        trouble: object = ""
         for attempt in range(ATTEMPTS):
             completion = self._complete(request, attempt)
             if completion.end == "refused":
-                raise KitError(f"{self.model} refused to answer {prompt!r}: {completion.text[:300]!r}")
+                raise Refusal(f"{self.model} refused to answer {prompt!r}: {completion.text[:300]!r}")
             if completion.end == "cut":
                 trouble = f"the reply was cut off after {completion.tokens_out} tokens."
                 request = request._replace(room=4 * max(completion.tokens_out, 4096))
@@ -58,15 +77,10 @@ class Chat:
                 return answer
             except FormatError as error:
                 trouble = error
-                sorry = prompts.render("_fragments/try_again", {"trouble": str(error)})
-                turns = [
-                    {"role": "assistant", "content": completion.text},
-                    {"role": "user", "content": sorry},
-                ]
-                request = request._replace(messages=[*request.messages, *turns])
-        raise KitError(
+                request = request._replace(messages=[*request.messages, *_go_back(completion.text, error)])
+        raise Unusable(
             f"{self.model} was asked {prompt!r} {ATTEMPTS} times and no reply had the form of "
-            f"{reply.__name__}. The last trouble: {trouble} All replies are in {self._chat_file()}."
+            f"{reply.__name__}. The last trouble: {trouble} All replies are in {self.file}."
         )
 
     def ask_many(self, prompt: str, reply: type[T], each: Iterable[dict[str, Any]], at_once: int = 8) -> list[T]:
@@ -87,28 +101,47 @@ class Chat:
     def _complete(self, request: Request, attempt: int) -> Completion:
         key = Key(self.stage, request.prompt.partition("/")[2], self.idea, request.index, attempt)
         content = [self.model, self.seed, request.system, request.messages]
+        if request.pictures:
+            content.append(pictures.digests(list(request.pictures)))
 
         def call(intent: Intent) -> dict:
-            completion = load_answer(self.provider)(request._replace(say=intent.remark), self.provider)
-            return {"model": self.model, "prompt": request.prompt, **completion.model_dump()}
+            with self.purse.hold(request._replace(say=intent.remark), self.provider, intent) as held:
+                completion = load_answer(self.provider)(held, self.provider)
+            return {"model": self.model, "prompt": request.prompt, "pictures_given": len(request.pictures),
+                    "characters_in": _size(request), **completion.model_dump()}  # fmt: skip
 
         step = self.run.calls.once(key, content, call)
-        self._remember(request, step.result, step.replayed)
+        self._remember(request, step)
         return Completion.model_validate(step.result)
 
-    def _chat_file(self):
-        return (self.run.path / self.idea if self.idea else self.run.path) / "chats" / f"{self.stage}.jsonl"
-
-    def _remember(self, request: Request, result: dict, replayed: bool) -> None:
-        # Written whole from memory, replays included, so that a killed run leaves no gap and no double.
-        turn = {"prompt": request.prompt, "index": request.index, "system": request.system,
-                "messages": request.messages, "reply": result["text"], "replayed": replayed}  # fmt: skip
-        self.transcript.append(turn)
-        lines = (" ".join(dumps(turn).splitlines()) for turn in list(self.transcript))
-        save(self._chat_file(), "\n".join(lines) + "\n")
+    def _remember(self, request: Request, step: Step) -> None:
+        """Add the call to chats/<stage>.jsonl, once: what an earlier, killed run wrote there stays."""
+        turn = {"call": step.file.name, "prompt": request.prompt, "index": request.index, "system": request.system,
+                "messages": request.messages, "reply": step.result["text"]}  # fmt: skip
+        with self._writing:
+            self.replayed.append(step.replayed)
+            if step.file.name not in self.turns:
+                self.turns[step.file.name] = " ".join(dumps(turn).splitlines())
+                save(self.file, "\n".join(self.turns.values()) + "\n")
 
     def _repr_markdown_(self) -> str:
         return f"`{self.model}` in stage *{self.stage}*" + (f", idea `{self.idea}`" if self.idea else "")
+
+
+def _read_turns(file: Path) -> dict[str, str]:
+    """The lines of a chat that is there, by the call that each came from."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return {json.loads(line)["call"]: line for line in lines}
+
+
+def _go_back(text: str, error: FormatError) -> list[dict[str, str]]:
+    """What the model reads before it tries again; an empty reply cannot be quoted to it."""
+    sorry = {"role": "user", "content": prompts.render("_fragments/try_again", {"trouble": str(error)})}
+    return [{"role": "assistant", "content": text}, sorry] if text.strip() else []
+
+
+def _size(request: Request) -> int:
+    return len(request.system) + sum(len(message["content"]) for message in request.messages)
 
 
 def connect(run: Run, model: str, stage: str, idea: str = "", seed: int = 0, /, **common: Any) -> Chat:

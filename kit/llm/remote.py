@@ -1,148 +1,146 @@
 """Models behind an API, through the SDKs of OpenAI and Anthropic."""
 
-import os
-import time
+import re
 from collections.abc import Callable
 from functools import cache
-from json import JSONDecodeError
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Literal
 
+from kit.llm import prices
+from kit.llm.faults import Garbage, final, persist, silence
+from kit.llm.pictures import encode
 from kit.llm.providers import Completion, Provider, Request
 from kit.llm.replies import has_grammar, strict_schema
 from kit.schemas import KitError
 
-DEADLINE = 900.0  # seconds that a call may spend on being retried
-LONGEST_PAUSE = 60.0  # seconds between two tries
-TIMEOUT = 1200.0  # seconds of silence; a reasoning model thinks before its first word
-PASSING = {408, 409, 425, 429}  # and every 5xx: the same call may go through later
-PLAIN: set[str] = set()  # models found to have no structured output, in this process
+CLOUDS = {"AnthropicBedrock": "boto3", "AnthropicVertex": "google"}  # and the package that knows their credentials
+ROOM = 8192  # tokens for a reply where the protocol demands a number
+ABOUT_PICTURES = re.compile(r"image|vision|visual|multimodal|content.{0,40}(array|list|string|type)", re.IGNORECASE)
+# What models were found not to take, in this process: (provider, model, "pictures" or "schema").
+REFUSED: set[tuple[str, str, str]] = set()
 
 
 def openai(request: Request, provider: Provider) -> Completion:
     """Ask a server that speaks OpenAI's chat completions."""
     import openai as sdk
 
-    client = _openai_client(provider.base_url, os.environ.get(provider.key, ""))
-    messages: Any = [{"role": "system", "content": request.system}, *request.messages]
+    client = _openai_client(provider.base_url, provider.secret)
 
-    def call(structured: bool) -> Any:
-        form = {"response_format": _json_schema(request)} if structured else {}
+    def call(schema: bool, pictures: bool) -> Any:
+        form: Any = {"response_format": _json_schema(request)} if schema else {}
         room: Any = {"max_completion_tokens": request.room} if request.room else {}
-        return client.chat.completions.create(model=request.model, messages=messages, **form, **room)
+        shown = [_openai_picture(encode(file)) for file in request.pictures] if pictures else []
+        messages: Any = [{"role": "system", "content": request.system}, *_with_pictures(request, shown)]
+        answer = client.chat.completions.create(model=request.model, messages=messages, **form, **room)
+        if not getattr(answer, "choices", None) or answer.choices[0].message is None:
+            raise Garbage
+        return answer
 
-    answer, faults = _ask(sdk, call, request, provider)
+    answer, about = _ask(sdk, call, request, provider)
     choice = answer.choices[0]
     refusal = getattr(choice.message, "refusal", None)
-    usage = _usage(request, answer.model_dump(), provider, "chat")
-    return Completion(text=choice.message.content or refusal or "", faults=faults, **usage,
-                      end=_end(choice.finish_reason, refused=bool(refusal)))  # fmt: skip
+    taken = _taken(request, provider, _openai_tokens(answer.usage)) if answer.usage else {}  # some say nothing
+    thoughts = getattr(getattr(answer.usage, "completion_tokens_details", None), "reasoning_tokens", None)
+    return Completion(text=choice.message.content or refusal or "", end=_end(choice.finish_reason, bool(refusal)),
+                      tokens_reasoning=thoughts or 0, **about, **taken)  # fmt: skip
 
 
 def anthropic(request: Request, provider: Provider) -> Completion:
     """Ask Anthropic's messages API; streamed, as the SDK demands where a reply may be long."""
     import anthropic as sdk
 
-    client = _anthropic_client(os.environ.get(provider.key, ""))
+    client = _anthropic_client(provider.client, provider.base_url, provider.secret)
     # The mark says: what stands before it stays the same, keep it at hand and charge it less.
     system: Any = [{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]
-    messages: Any = request.messages
 
-    def call(structured: bool) -> Any:
-        schema = strict_schema(request.reply) if structured else None
-        form: Any = {"output_config": {"format": {"type": "json_schema", "schema": schema}}} if schema else {}
+    def call(schema: bool, pictures: bool) -> Any:
+        shape = {"format": {"type": "json_schema", "schema": strict_schema(request.reply)}}
+        form: Any = {"output_config": shape} if schema else {}
+        shown = [_anthropic_picture(encode(file)) for file in request.pictures] if pictures else []
+        messages: Any = _with_pictures(request, shown)
         with client.messages.stream(
-            model=request.model, system=system, messages=messages, max_tokens=request.room or 8192, **form
+            model=request.model, system=system, messages=messages, max_tokens=request.room or ROOM, **form
         ) as stream:
-            return stream.get_final_message()
+            try:
+                return stream.get_final_message()
+            except AssertionError:  # the SDK's way to say that the stream held no message
+                raise Garbage from None
 
-    answer, faults = _ask(sdk, call, request, provider)
+    answer, about = _ask(sdk, call, request, provider)
     text = "".join(block.text for block in answer.content if block.type == "text")
-    usage = _usage(request, answer.model_dump(), provider, "default")
-    return Completion(text=text, faults=faults, end=_end(answer.stop_reason), **usage)
+    taken = _taken(request, provider, _anthropic_tokens(answer.usage))
+    return Completion(text=text, end=_end(answer.stop_reason), **about, **taken)
 
 
 @cache
 def _openai_client(base_url: str, key: str) -> Any:
     from openai import OpenAI
 
-    return OpenAI(base_url=base_url or None, api_key=key or "none", max_retries=0, timeout=TIMEOUT)
+    return OpenAI(base_url=base_url or None, api_key=key or "none", max_retries=0, timeout=silence())
 
 
 @cache
-def _anthropic_client(key: str) -> Any:
-    from anthropic import Anthropic
+def _anthropic_client(client: str, base_url: str, key: str) -> Any:
+    import anthropic as sdk
 
-    return Anthropic(api_key=key, max_retries=0, timeout=TIMEOUT)
+    settings: dict[str, Any] = {"max_retries": 0, "timeout": silence()}
+    if base_url:
+        settings["base_url"] = base_url
+    if not client:
+        return sdk.Anthropic(api_key=key or "none", **settings)
+    cloud = client.removeprefix("Anthropic").lower()
+    if not find_spec(CLOUDS[client]):
+        raise KitError(f"Claude on {cloud} needs more packages: pip install 'anthropic[{cloud}]'.")
+    try:
+        return getattr(sdk, client)(**settings)  # finds region and credentials as the cloud's own tools do
+    except ValueError as error:
+        raise KitError(f"Claude on {cloud} is not set up: {error}") from error
+
+
+def _with_pictures(request: Request, shown: list[dict]) -> list[dict]:
+    """The messages, with the pictures before the words of the first."""
+    if not shown:
+        return list(request.messages)
+    first, *rest = request.messages
+    return [{"role": "user", "content": [*shown, {"type": "text", "text": first["content"]}]}, *rest]
+
+
+def _openai_picture(data: str) -> dict:
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+
+
+def _anthropic_picture(data: str) -> dict:
+    return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
 
 
 def _json_schema(request: Request) -> dict:
-    name = request.reply.__name__
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": name, "strict": True, "schema": strict_schema(request.reply)},
-    }
+    schema = {"name": request.reply.__name__, "strict": True, "schema": strict_schema(request.reply)}
+    return {"type": "json_schema", "json_schema": schema}
 
 
-def _ask(sdk: ModuleType, call: Callable[[bool], Any], request: Request, provider: Provider) -> tuple[Any, list[str]]:
-    """Call until an answer comes or the deadline has passed; the answer, and what went wrong before it.
+def _ask(
+    sdk: ModuleType, call: Callable[[bool, bool], Any], request: Request, provider: Provider
+) -> tuple[Any, dict[str, Any]]:
+    """Ask with a schema and with pictures; a model that refuses one of them is asked without from then on.
 
-    Structured output is tried first; a model that refuses the form is asked in plain text from then on.
+    Gives the answer, and how many pictures and faults there were.
     """
-    started, faults = time.monotonic(), []
+    me, faults = (provider.name, request.model), []
     while True:
-        structured = not has_grammar(request.reply) and request.model not in PLAIN
+        pictures = bool(request.pictures) and (*me, "pictures") not in REFUSED
+        schema = not has_grammar(request.reply) and (*me, "schema") not in REFUSED
         try:
-            return call(structured), faults
+            answer, new = persist(sdk, lambda s=schema, p=pictures: call(s, p), request, provider)
+            return answer, {"faults": faults + new, "pictures": len(request.pictures) if pictures else 0}
         except sdk.BadRequestError as error:
-            if not structured:
-                raise _final(error, request, provider) from None
-            PLAIN.add(request.model)
-        except (sdk.APIStatusError, sdk.APIConnectionError, JSONDecodeError, AssertionError) as error:
-            status = getattr(error, "status_code", None)
-            if status and status < 500 and status not in PASSING:
-                raise _final(error, request, provider) from None
-            faults.append(f"{status or type(error).__name__}")
-            pause = _pause(error, len(faults))
-            if time.monotonic() - started + pause > DEADLINE:
-                raise _gave_up(faults, request, provider) from None
-            request.say(f"{faults[-1]} from {request.model}, again in {pause:.0f} s")
-            time.sleep(pause)
-
-
-def _pause(error: Exception, tries: int) -> float:
-    """Seconds to wait: what the server asks for, else doubling from half a second."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        return min(float(headers.get("retry-after", "")), LONGEST_PAUSE)
-    except ValueError:
-        return min(0.5 * 2 ** (tries - 1), LONGEST_PAUSE)
-
-
-def _final(error: Any, request: Request, provider: Provider) -> KitError:
-    """What a person can do about an answer that would not change by asking again."""
-    if error.status_code in (401, 403):
-        return KitError(f"The key for {request.model!r} was refused: put a valid {provider.key}=... into .env.")
-    if error.status_code == 404:
-        return KitError(
-            f"There is no model {request.model!r} at {provider.about or provider.base_url}: mind its spelling."
-        )
-    return KitError(f"{request.model!r} refused the request ({error.status_code}): {_without_keys(str(error))}")
-
-
-def _gave_up(faults: list[str], request: Request, provider: Provider) -> KitError:
-    return KitError(
-        f"{request.model!r} gave no answer within {DEADLINE:.0f} s and {len(faults)} tries ({', '.join(faults[-5:])}). "
-        f"Run the same command again later: it goes on with this call."
-    )
-
-
-def _without_keys(text: str) -> str:
-    """A server's message without any key that is in the environment."""
-    for name, value in os.environ.items():
-        if name.endswith(("_KEY", "_TOKEN")) and len(value) > 5:
-            text = text.replace(value, f"<{name}>")
-    return text[:500]
+            if pictures and (not schema or ABOUT_PICTURES.search(str(error))):
+                REFUSED.add((*me, "pictures"))
+            elif schema:
+                REFUSED.add((*me, "schema"))
+            else:
+                raise final(error, request, provider) from None
+            faults.append("400")
 
 
 def _end(reason: str | None, refused: bool = False) -> Literal["done", "cut", "refused"]:
@@ -151,21 +149,20 @@ def _end(reason: str | None, refused: bool = False) -> Literal["done", "cut", "r
     return "cut" if reason in ("length", "max_tokens") else "done"
 
 
-def _usage(request: Request, answer: dict, provider: Provider, flavor: str) -> dict[str, Any]:
-    """Tokens from the provider's own words, and their price; None where no price is known."""
-    from genai_prices import calc_price, extract_usage
+def _openai_tokens(usage: Any) -> prices.Tokens:
+    """Tokens in the words of OpenAI's protocol; DeepSeek says its own for what was at hand."""
+    cached = getattr(usage.prompt_tokens_details, "cached_tokens", None)
+    cached = cached or getattr(usage, "prompt_cache_hit_tokens", None) or 0
+    return prices.Tokens(usage.prompt_tokens, usage.completion_tokens, cached)
 
-    family = "anthropic" if flavor == "default" else "openai"
-    try:
-        usage = extract_usage(answer, provider_id=family, api_flavor=flavor).usage
-    except (LookupError, ValueError):  # a server that reports no usage
-        return {}
-    details = (answer.get("usage") or {}).get("completion_tokens_details") or {}
-    counted = {"tokens_in": usage.input_tokens or 0, "tokens_out": usage.output_tokens or 0,
-               "tokens_cached": usage.cache_read_tokens or 0,
-               "tokens_reasoning": details.get("reasoning_tokens") or 0}  # fmt: skip
-    try:
-        price = calc_price(usage, model_ref=request.model, provider_id=provider.prices or family)
-        return counted | {"cost": float(price.total_price)}
-    except LookupError:
-        return counted
+
+def _anthropic_tokens(usage: Any) -> prices.Tokens:
+    """Tokens in the words of Anthropic's protocol, whose input leaves out what was cached and what was stored."""
+    cached, stored = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    return prices.Tokens(usage.input_tokens + cached + stored, usage.output_tokens, cached, stored)
+
+
+def _taken(request: Request, provider: Provider, tokens: prices.Tokens) -> dict[str, Any]:
+    """Tokens as the provider reported them, and their price; None where no price is known."""
+    cost = prices.cost(provider.name, request.model, provider.prices, tokens)
+    return {"tokens_in": tokens.read, "tokens_out": tokens.written, "tokens_cached": tokens.cached, "cost": cost}

@@ -151,7 +151,7 @@ class Bench:
     def ledger(self) -> results.Ledger:
         """Every number so far, with the comparisons; written to results.json."""
         flagged = {name: result.protected for name, result in self.runs.items() if result.protected}
-        ledger = results.build_ledger(self.folder, self.labels(), self.template, flagged=flagged)
+        ledger = results.build_ledger(self.folder, self.labels(), self.template, flagged=flagged, preset=self.preset)
         save_json(self.folder / "results.json", ledger)
         return ledger
 
@@ -197,9 +197,13 @@ class Bench:
         return self.run.steps.once(key, content, work, still_good=drawn).result
 
     def _repr_html_(self) -> str:
-        rows = [[name, r.title, "✓" if r.ok else "✗", r.seconds, r.level, ", ".join(r.protected) or "untouched"]
+        labels = self.labels()
+        rows = [[name, labels.get(name, r.title), show.tinted(*(("ran", "good") if r.ok else ("failed", "bad"))),
+                 round(r.seconds, 1), r.level or "shipped",
+                 show.tinted(f"changed: {', '.join(r.protected)}", "bad") if r.protected else "untouched"]
                 for name, r in sorted(self.runs.items())]  # fmt: skip
-        return show.table(["Run", "Arm", "", "Seconds", "Sandbox", "Evaluation"], rows)
+        return show.block(show.table(["Run", "Arm", "", "Seconds", "Sandbox", "Evaluation"], rows),
+                          record_of(self.folder))  # fmt: skip
 
 
 class Trial:
@@ -243,6 +247,15 @@ class Trial:
         self.diff = editor.diff(before, self.code, "experiment.py")
         save(self.bench.folder / "history" / f"{self.run}.{self.attempt}.patch", self.diff)
         save(self.bench.folder / "experiment.py", self.code)
+
+
+def record_of(folder: Path) -> show.Html:
+    """What was changed and what was noted, folded away."""
+    notes, patches = folder / "notes.md", sorted((folder / "history").glob("*.patch"))
+    changes = "".join(show.details(file.stem, show.listing(file.read_text(encoding="utf-8"))) for file in patches)
+    book = show.listing(notes.read_text(encoding="utf-8")) if notes.is_file() else ""
+    folded = {"The lab book": book, "What was changed in the code, attempt by attempt": changes}
+    return show.block(*(show.details(summary, content) for summary, content in folded.items() if content))
 
 
 def _trouble(done: sandbox.Finished, out_dir: Path, timeout: float) -> str:

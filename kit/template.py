@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from kit import workspace
+from kit import show, workspace
 from kit.schemas import Idea, KitError
 
 SKIPPED = {"__pycache__", ".ipynb_checkpoints"}  # neither copied nor hashed
@@ -38,6 +38,7 @@ class Template(BaseModel):
     name: str
     path: Path
     title: str = ""
+    about: str = ""  # the experiment, for a reader of a paper about it
     system: str = ""
     task_description: str = ""
     seed_ideas: list[Idea] = []
@@ -69,9 +70,16 @@ class Template(BaseModel):
             digest.update(str(file.relative_to(self.path)).encode() + b"\0" + file.read_bytes() + b"\0")
         return digest.hexdigest()
 
-    def _repr_markdown_(self) -> str:
-        metrics = ", ".join(f"`{name}` ({m.direction or 'no direction'})" for name, m in self.metrics.items())
-        return f"**{self.title or self.name}**\n\n{self.task_description}\n\nMeasured: {metrics or 'as the code says'}"
+    def _repr_html_(self) -> str:
+        better = {"min": "lower is better", "max": "higher is better", None: "not compared"}
+        measured = [f"{m.label or name} ({better[m.direction]})" for name, m in self.metrics.items()]
+        sizes = [f"{name}: {preset.about or f'{preset.seeds} seeds'}" for name, preset in self.presets.items()]
+        name = show.Html(f"<code>{show.cell(self.name)}</code>")
+        return show.block(show.title(self.title or self.name, name), show.facts([
+            ("Task", self.task_description), ("Measured", " · ".join(measured) or "what the code says"),
+            ("Sizes", " · ".join(sizes)), ("Not to be edited", ", ".join(self.protected)),
+            ("Ideas of others", f"{len(self.seed_ideas)}, given to the model as examples"),
+        ]), show.details("experiment.py", show.listing(self.code)))  # fmt: skip
 
 
 def template_names() -> list[str]:

@@ -1,5 +1,6 @@
 """Stage 2 of the scripted scientist: plan, edit, note and caption, from the ledger's verdicts."""
 
+import ast
 import random
 from typing import Any
 
@@ -14,10 +15,10 @@ WORDS = [*["no", "one", "two", "three", "four", "five", "six", "seven", "eight",
          *["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]]  # fmt: skip
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 CAPTIONS = {
-    "loss": "Training loss along the way, for every run and data set, averaged over seeds.",
-    "sample": "Samples that the trained models draw, runs in rows and data sets in columns, for the first seed.",
-    "metric": "What decides: each metric by run and data set; a dot is a seed, a bar the mean.",
-    "curve": "Curves along training, for every run, averaged over seeds.",
+    "loss": "The loss along training, for each run.",
+    "sample": "What the trained models generate, for each run.",
+    "metric": "Each metric by run and dataset.",
+    "curve": "Curves along training, for each run.",
 }
 
 
@@ -114,11 +115,24 @@ def _by_dataset(ledger: Any, metric: str, run: str) -> str:
 
 
 def caption(values: dict[str, Any], dice: random.Random) -> Captions:
-    """A caption for each figure, by what its name says."""
-    labels = _list(list(values["ledger"].runs.values()))
-    return Captions(
-        figures=[Caption(file=name, caption=f"{_words_for(name)} Runs: {labels}.") for name in values["figures"]]
-    )
+    """For each figure what the function that draws it says of it, else what its name says."""
+    code, runs = values["plot_code"], values["ledger"].runs
+    named = "" if "labels.json" in code else f" Runs: {_list([f'{run} is {label}' for run, label in runs.items()])}."
+    drawn = {name: _drawn_by(code, name) or _words_for(name) for name in values["figures"]}
+    return Captions(figures=[Caption(file=name, caption=words + named) for name, words in drawn.items()])
+
+
+def _drawn_by(code: str, name: str) -> str:
+    """The first sentence of the docstring of the function in which a figure's name stands."""
+    try:
+        functions = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
+    except (SyntaxError, ValueError):
+        return ""
+    for node in functions:
+        if any(isinstance(part, ast.Constant) and part.value == name for part in ast.walk(node)):
+            words = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
+            return words if words.endswith(".") else ""
+    return ""
 
 
 def _words_for(name: str) -> str:

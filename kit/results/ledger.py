@@ -3,18 +3,20 @@
 import difflib
 from collections import Counter
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from kit import show
 from kit.results.measured import Measured, read_final_info
-from kit.results.statistics import CONFIDENCE, compare
+from kit.results.numbers import plain
+from kit.results.statistics import CONFIDENCE, compare, no_verdict
 from kit.schemas import Comparison, KitError, Number
-from kit.template import Metric, Template
+from kit.template import Metric, Preset, Template
 
 MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "not comparable": "–"}
-COLOURS = {"better": "#1b7f4b", "worse": "#b03a2e", "inconclusive": "#777", "not comparable": "#bbb"}
+TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad", "inconclusive": "soft", "not comparable": "soft"}
 
 
 class Ledger(BaseModel):
@@ -24,6 +26,7 @@ class Ledger(BaseModel):
     metrics: dict[str, Metric]
     numbers: list[Number] = []
     comparisons: list[Comparison] = []
+    flagged: dict[str, list[str]] = {}  # runs that changed what measures them, and which parts
 
     def value(self, key: str) -> Number:
         """The number of that key; KitError names the closest ones."""
@@ -59,27 +62,45 @@ class Ledger(BaseModel):
         said = [_said(c) for c in self.comparisons if run in ("", c.run)]
         return "\n".join([*lines, "", *(said or ["No run has been compared with the baseline yet."])])
 
+    def badges(self) -> list[show.Html]:
+        """How many headline comparisons came out which way."""
+        count = self.verdicts()
+        return [show.badge(f"{MARKS[verdict]} {count[verdict]} {verdict}", TONES[verdict])
+                for verdict in MARKS if count[verdict]]  # fmt: skip
+
     def _repr_html_(self) -> str:
-        columns = ["Dataset", "Metric", *(f"{label} ({run})" for run, label in self.runs.items())]
-        rows = [[dataset, about.label or metric, *(self._cell(run, dataset, metric) for run in self.runs)]
-                for metric, about in self.metrics.items() for dataset in self.datasets()]  # fmt: skip
-        legend = " · ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
-        return show.table(columns, rows, caption=f"mean ± standard error; against run_0: {legend}")
+        heads = [show.Html(f"{show.cell(label)}<br><small>{run}</small>") for run, label in self.runs.items()]
+        order = sorted(self.metrics, key=lambda name: (self.metrics[name].timing, name not in self.headline()))
+        rows = [row for metric in order for row in self._rows(metric)]
+        seeds = max((len(n.seeds) for n in self.numbers), default=0)
+        legend = f"mean ± standard error{f' over {seeds} seeds' if seeds > 1 else ''}; ↓ lower is better, ↑ higher; " \
+                 f"against run_0: {', '.join(f'{mark} {verdict}' for verdict, mark in MARKS.items())}"  # fmt: skip
+        return show.table(["Metric", "Dataset", *heads], rows, legend)
+
+    def _rows(self, metric: str) -> list[list[str]]:
+        """A metric's rows: one for all datasets where they do not differ, as a time for all of them together."""
+        rows = [[dataset, *(self._cell(run, dataset, metric) for run in self.runs)] for dataset in self.datasets()]
+        if len(rows) > 1 and all(row[1:] == rows[0][1:] for row in rows):
+            rows = [["all", *rows[0][1:]]]
+        about = self.metrics[metric]
+        arrow = {"min": "↓", "max": "↑", None: ""}[about.direction]
+        name = show.Html(f"{show.cell(about.label or metric)} <small>{show.cell(about.unit)} {arrow}</small>")
+        return [[name if n == 0 else "", *row] for n, row in enumerate(rows)]
 
     def _cell(self, run: str, dataset: str, metric: str) -> show.Html:
         numbers = {n.key: n.value for n in self.numbers}
         key = f"{run}/{dataset}/{metric}"
         if key not in numbers:
             return show.Html("")
-        spread = f" ± {numbers[f'{key}/stderr']:.2g}" if f"{key}/stderr" in numbers else ""
+        spread = numbers.get(f"{key}/stderr")
         comparison = self.find(dataset, metric, run)
-        return show.Html(f"{numbers[key]:.4g}{spread}{_mark(comparison) if comparison else ''}")
+        return show.Html(plain(numbers[key], spread) + (_mark(comparison) if comparison else ""))
 
 
 def _mark(comparison: Comparison) -> str:
-    title = show.cell(comparison.reason or _said(comparison)).replace("'", "&#39;")
-    colour, mark = COLOURS[comparison.verdict], MARKS[comparison.verdict]
-    return f" <span style='color:{colour}' title='{title}'>{mark}</span>"
+    hint = escape(comparison.reason or _said(comparison))
+    tone, mark = TONES[comparison.verdict], MARKS[comparison.verdict]
+    return f' <span class="kit-{tone}" title="{hint}">{mark}</span>'
 
 
 def _said(c: Comparison) -> str:
@@ -90,20 +111,23 @@ def _said(c: Comparison) -> str:
 
 
 def build_ledger(
-    folder: Path, labels: Mapping[str, str], template: Template, *, flagged: Mapping[str, list[str]] | None = None
-) -> Ledger:
+    folder: Path, labels: Mapping[str, str], template: Template, *, flagged: Mapping[str, list[str]] | None = None,
+    preset: str = "",
+) -> Ledger:  # fmt: skip
     """Read folder/run_*/final_info.json for the runs in `labels` and compare each with run_0.
 
-    A run in `flagged` changed the code that measures; it is listed and compared with nothing.
+    A run in `flagged` changed the code that measures; it is listed and compared with nothing. The preset says
+    how many seeds stand behind a standard error that comes without values per seed.
     """
     runs = dict(sorted(labels.items(), key=lambda item: int(item[0].removeprefix("run_"))))
-    measured = {run: read_final_info(folder / run) for run in runs}
+    num_seeds = template.presets.get(preset, Preset()).seeds
+    measured = {run: read_final_info(folder / run, num_seeds) for run in runs}
     names = dict.fromkeys(m for sets in measured.values() for values in sets.values() for m in values.means)
-    ledger = Ledger(runs=runs, metrics={name: template.metric(name) for name in names})
+    ledger = Ledger(runs=runs, metrics={name: template.metric(name) for name in names}, flagged=dict(flagged or {}))
     for run, sets in measured.items():
         ledger.numbers += _numbers(run, sets)
     for run in list(runs)[1:] if "run_0" in runs else []:
-        ledger.comparisons += _compare_runs(ledger, measured, run, (flagged or {}).get(run, []))
+        ledger.comparisons += _compare_runs(ledger, measured, run)
     ledger.numbers += _summary(ledger)
     return ledger
 
@@ -112,29 +136,33 @@ def _numbers(run: str, sets: Mapping[str, Measured]) -> list[Number]:
     found, file = [], f"{run}/final_info.json"
     for dataset, values in sets.items():
         for metric, mean in values.means.items():
-            place = {"run": run, "dataset": dataset, "metric": metric, "file": file}
-            key, seeds = f"{run}/{dataset}/{metric}", values.seeds.get(metric, [])
-            found.append(Number(key=key, value=mean, statistic="mean", seeds=seeds,
-                                pointer=f"/{dataset}/means/{metric}", **place))  # fmt: skip
+            key = f"{run}/{dataset}/{metric}"
+            number = Number(key=key, value=mean, run=run, dataset=dataset, metric=metric, statistic="mean", file=file,
+                            seeds=values.seeds.get(metric, []), pointer=values.places[f"means/{metric}"])  # fmt: skip
+            found.append(number)
             if metric in values.stderrs:
-                found.append(Number(key=f"{key}/stderr", value=values.stderrs[metric], statistic="stderr", seeds=seeds,
-                                    pointer=f"/{dataset}/stderrs/{metric}", **place))  # fmt: skip
-    seeds = max((len(v) for values in sets.values() for v in values.seeds.values()), default=1)
-    return [*found, _count(f"{run}/num_seeds", seeds, run, file)]
+                facts = {"key": f"{key}/stderr", "value": values.stderrs[metric], "statistic": "stderr"}
+                found.append(number.model_copy(update=facts | {"pointer": values.places[f"stderrs/{metric}"]}))
+    return [*found, _count(f"{run}/num_seeds", _num_seeds(sets), run, file)]
 
 
-def _compare_runs(ledger: Ledger, measured: Mapping, run: str, changed: list[str]) -> list[Comparison]:
+def _num_seeds(sets: Mapping[str, Measured]) -> int:
+    """The most values per seed that a metric has; without any, what the template declares of its standard errors."""
+    listed = max((len(v) for values in sets.values() for v in values.seeds.values()), default=0)
+    return listed or max((values.num_seeds for values in sets.values() if values.stderrs), default=1)
+
+
+def _compare_runs(ledger: Ledger, measured: Mapping, run: str) -> list[Comparison]:
     made = []
     for metric, about in ledger.metrics.items():
-        for dataset in measured["run_0"]:
+        for dataset, reference in measured["run_0"].items():
             place = {"dataset": dataset, "run": run, "baseline": "run_0"}
             ours = measured[run].get(dataset, Measured(means={}))
-            comparison = compare(ours, measured["run_0"][dataset], metric, about, **place)
-            if changed:
+            if changed := ledger.flagged.get(run):
                 reason = f"the run changed what measures it: {', '.join(changed)}"
-                comparison = comparison.model_copy(update={"verdict": "not comparable", "reason": reason, "low": None,
-                                                           "high": None, "method": "none"})  # fmt: skip
-            made.append(comparison)
+                made.append(no_verdict({"metric": metric, **place}, None, reason))
+            else:
+                made.append(compare(ours, reference, metric, about, **place))
     return made
 
 

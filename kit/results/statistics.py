@@ -2,11 +2,14 @@
 
 import math
 
-from kit.results.measured import Measured
+from kit.results.measured import Measured, Sample
 from kit.schemas import Comparison, Verdict
 from kit.template import Metric
 
 CONFIDENCE = 0.95
+SAME = 1e-12  # differences that vary less than this, relative to the values, do not vary
+
+Interval = tuple[float, float, float, float]  # low, high, effect, p
 
 
 def compare(
@@ -21,19 +24,23 @@ def compare(
     """
     facts = {"metric": metric, "confidence": confidence, **place}
     if metric not in measured.means or metric not in reference.means:
-        return _none(facts, None, "the metric is missing in one of the runs")
+        return no_verdict(facts, None, "the metric is missing in one of the runs")
     difference = measured.means[metric] - reference.means[metric]
     if about.direction is None:
-        return _none(facts, difference, "the template declares no direction for this metric")
+        return no_verdict(facts, difference, "the template declares no direction for this metric")
     ours, theirs = measured.seeds.get(metric, []), reference.seeds.get(metric, [])
+    one, other = measured.sample(metric), reference.sample(metric)
     if len(ours) == len(theirs) >= 2:
-        low, high, effect, p = paired_t(ours, theirs, confidence)
-        difference, method, n = sum(ours) / len(ours) - sum(theirs) / len(theirs), "paired t", len(ours)
-    elif len(ours) >= 2 and len(theirs) >= 2:
-        low, high, effect, p = welch(measured, reference, metric, confidence)
-        method, n = "Welch", min(len(ours), len(theirs))
+        found, method, n = paired_t(ours, theirs, confidence), "paired t", len(ours)
+    elif one and other:
+        found, method, n = welch(one, other, confidence), "Welch", min(one.n, other.n)
     else:
-        return _none(facts, difference, "fewer than two seeds: no spread to judge by")
+        return no_verdict(facts, difference, _why(measured, reference, metric))
+    if one and other:
+        difference = one.mean - other.mean
+    if found is None:
+        return no_verdict(facts, difference, "the values do not vary over seeds: no spread to judge by")
+    low, high, effect, p = found
     return Comparison(**facts, difference=difference, low=low, high=high, effect=effect, p_value=p, n=n, method=method,
                       verdict=judge(low, high, about.direction))  # fmt: skip
 
@@ -45,32 +52,38 @@ def judge(low: float, high: float, direction: str) -> Verdict:
     return "better" if (high < 0) == (direction == "min") else "worse"
 
 
-def paired_t(ours: list[float], theirs: list[float], confidence: float) -> tuple[float, float, float | None, float]:
-    """Interval of the mean difference, d_z and two-sided p-value of Student's paired t."""
+def paired_t(ours: list[float], theirs: list[float], confidence: float) -> Interval | None:
+    """Interval of the mean difference, d_z and two-sided p-value of Student's paired t; nothing without spread."""
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    n, mean = len(differences), sum(differences) / len(differences)
-    deviation = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1))
-    if deviation == 0:  # the same shift on every seed: an interval of no width
-        return mean, mean, None, 1.0 if mean == 0 else 0.0
-    return (
-        *_interval(mean, deviation / math.sqrt(n), n - 1, confidence),
-        mean / deviation,
-        _p(mean, deviation / math.sqrt(n), n - 1),
-    )
+    n, mean = len(differences), math.fsum(differences) / len(differences)
+    deviation = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
+    if deviation <= SAME * max(map(abs, [*ours, *theirs])):  # the same difference on every seed
+        return (0.0, 0.0, 0.0, 1.0) if not any(differences) else None
+    error = deviation / math.sqrt(n)
+    return *_interval(mean, error, n - 1, confidence), mean / deviation, _p(mean, error, n - 1)
 
 
-def welch(ours: Measured, theirs: Measured, metric: str, confidence: float) -> tuple[float, float, float | None, float]:
-    """The same from means and spreads of two runs with different numbers of seeds (Welch 1947)."""
-    values = [run.seeds[metric] for run in (ours, theirs)]
-    means = [sum(v) / len(v) for v in values]
-    variances = [sum((x - m) ** 2 for x in v) / (len(v) - 1) for v, m in zip(values, means, strict=True)]
-    parts = [s / len(v) for s, v in zip(variances, values, strict=True)]
-    mean, error = means[0] - means[1], math.sqrt(sum(parts))
-    if error == 0:
-        return mean, mean, None, 1.0 if mean == 0 else 0.0
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, values, strict=True))
-    effect = mean / math.sqrt(sum(variances) / 2)
+def welch(ours: Sample, theirs: Sample, confidence: float) -> Interval | None:
+    """The same from two means, their standard errors and numbers of seeds (Welch 1947)."""
+    parts = [(sample.stderr**2, sample.n) for sample in (ours, theirs)]
+    mean, error = ours.mean - theirs.mean, math.sqrt(sum(part for part, _ in parts))
+    if error <= SAME * max(abs(ours.mean), abs(theirs.mean)):
+        return (0.0, 0.0, 0.0, 1.0) if mean == 0 else None
+    freedom = sum(part for part, _ in parts) ** 2 / sum(part**2 / (n - 1) for part, n in parts)
+    effect = mean / math.sqrt(sum(part * n for part, n in parts) / 2)
     return *_interval(mean, error, freedom, confidence), effect, _p(mean, error, freedom)
+
+
+def no_verdict(facts: dict, difference: float | None, reason: str) -> Comparison:
+    """A comparison that cannot be made, and why."""
+    return Comparison(**facts, difference=difference, low=None, high=None, method="none",
+                      verdict="not comparable", reason=reason)  # fmt: skip
+
+
+def _why(measured: Measured, reference: Measured, metric: str) -> str:
+    if metric in measured.stderrs and metric in reference.stderrs:
+        return "the number of seeds behind its standard errors is not known"
+    return "fewer than two seeds: no spread to judge by"
 
 
 def _interval(mean: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
@@ -84,8 +97,3 @@ def _p(mean: float, error: float, freedom: float) -> float:
     from scipy.special import stdtr
 
     return float(2 * stdtr(freedom, -abs(mean / error)))
-
-
-def _none(facts: dict, difference: float | None, reason: str) -> Comparison:
-    return Comparison(**facts, difference=difference, low=None, high=None, method="none",
-                      verdict="not comparable", reason=reason)  # fmt: skip

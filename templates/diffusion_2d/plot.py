@@ -4,6 +4,7 @@ The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by l
 """
 
 import json
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -47,16 +48,17 @@ def per_dataset(values: np.ndarray, i: int, datasets: list[str]) -> np.ndarray:
 
 
 def draw_loss_curves(runs: dict[str, dict], datasets: list[str]) -> None:
-    """Training loss, averaged over seeds and over a hundredth of the steps."""
+    """Training loss of each run, averaged over seeds and a hundredth of the steps; the wide line is the first run."""
     fig, axes = plt.subplots(1, len(datasets), figsize=(WIDTH, 2.0), sharey=True, layout="constrained")
     highest = 0.0
     for i, (ax, name) in enumerate(zip(axes, datasets, strict=True)):
-        for run in runs.values():
+        for place, run in enumerate(runs.values()):
             curve = per_dataset(run["losses"], i, datasets).mean(0)
             width = max(1, len(curve) // 100)
             smooth = curve[: len(curve) // width * width].reshape(-1, width).mean(1)
             steps = (np.arange(len(smooth)) + 0.5) * width
-            ax.plot(steps, smooth, run["style"], color=run["color"], lw=0.8, label=run["label"])
+            look = {"lw": 2.4, "alpha": 0.4} if place == 0 < len(runs) - 1 else {"lw": 0.8}  # seen below the others
+            ax.plot(steps, smooth, run["style"], color=run["color"], label=run["label"], **look)
             highest = max(highest, smooth[2:].max(initial=0))  # the first steps would flatten the rest
         ax.set(title=name.capitalize(), xlim=(0, len(curve)), xticks=[0, len(curve) // 2, len(curve)])
         ticks = ax.get_xticklabels()
@@ -73,8 +75,9 @@ def add_legend(fig: plt.Figure, ax: plt.Axes, count: int) -> None:
     if count > 1:
         handles, names = ax.get_legend_handles_labels()
         names = [textwrap.shorten(name, 44, placeholder=" ...") for name in names]
-        columns = max(1, min(count, 4, 90 // (max(map(len, names)) + 6)))
-        fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+        columns = max(1, min(count, 4, 96 // (max(map(len, names)) + 6)))
+        fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=7,
+                   handlelength=1.6, columnspacing=1.4)  # fmt: skip
 
 
 def wrap(label: str, width: int) -> str:
@@ -83,29 +86,31 @@ def wrap(label: str, width: int) -> str:
 
 
 def draw_samples(runs: dict[str, dict], datasets: list[str]) -> None:
-    """Held-out data in the first row, then what the first seed of each run generates."""
+    """The data in the first column, then what the first seed of each run generates, with a count of points outside."""
     first = next(iter(runs.values()))
-    rows = [("Data", "#555555", first["held_out"])]
-    rows += [(run["label"], run["color"], run["samples"][: len(datasets)]) for run in runs.values()]
-    height = 0.25 + len(rows) * min(1.15, 8.5 / len(rows))  # no taller than a page
-    fig, axes = plt.subplots(len(rows), len(datasets), figsize=(WIDTH, height), squeeze=False, layout="constrained")
-    for row, (label, color, samples) in zip(axes, rows, strict=True):
-        for ax, points, data in zip(row, samples, first["held_out"], strict=True):
+    columns = [("Data", "#555555", first["held_out"])]
+    columns += [(run["label"], run["color"], run["samples"][: len(datasets)]) for run in runs.values()]
+    side = min(1.05, (WIDTH - 0.3) / len(columns))  # inches
+    turned = side < 0.6  # the names of the runs
+    size = (WIDTH, (1.5 if turned else 0.6) + len(datasets) * (side + 0.16))
+    fig, axes = plt.subplots(len(datasets), len(columns), figsize=size, squeeze=False, layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02)
+    for column, (label, color, samples) in zip(axes.T, columns, strict=True):
+        for ax, points, data in zip(column, samples, first["held_out"], strict=True):
             half = 1.12 * np.abs(data).max()
-            outside = int((np.abs(points) > half).any(1).sum())
             ax.plot(*points.T, ".", ms=0.9, mew=0, color=color)
             ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], aspect="equal")
             ax.spines[:].set_color("#bbbbbb")
-            if outside:
-                ax.text(0.97, 0.04, f"{outside} outside", ha="right", fontsize=7, transform=ax.transAxes)
-        row[0].set_ylabel(wrap(label, 17))
-    for ax, name in zip(axes[0], datasets, strict=True):
-        ax.set_title(name.capitalize())
+            if outside := int((np.abs(points) > half).any(1).sum()):
+                ax.set_xlabel(f"{outside} outside", fontsize=6, labelpad=2)  # below the frame: it covers no point
+        column[0].set_title(wrap(label, 22 if turned else int(15 * side)), fontsize=7, rotation=90 if turned else 0)
+    for ax, name in zip(axes[:, 0], datasets, strict=True):
+        ax.set_ylabel(name.capitalize())
     save(fig, "samples.png")
 
 
 def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
-    """Each metric by run: a dot for each seed, a bar for their mean; the grey line is the first run's mean."""
+    """Each metric by run and dataset: seeds are dots, their mean is a bar, the grey line is the first run's mean."""
     names = [wrap(run["label"], 22) for run in runs.values()]
     room = 0.1 + 0.115 * max(1 + name.count("\n") for name in names)  # inches for each run
     size = (WIDTH, len(metrics) * (0.6 + room * len(runs)))
@@ -121,14 +126,37 @@ def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
                 ax.plot([mean, mean], [place - 0.3, place + 0.3], color=run["color"], lw=1.4)
                 if place == 0:
                     ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
-            ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
             ax.margins(x=0.12)
+            ax.set_xticks([])
             ax.tick_params(axis="y", length=0)
         row[0].set(yticks=range(len(runs)), yticklabels=names, ylim=(len(runs) - 0.4, -0.6))
         row[len(row) // 2].set_xlabel(title, x=0, ha="center")
     for ax, name in zip(axes[0], datasets, strict=True):
         ax.set_title(name.capitalize())
+    fig.draw_without_rendering()  # now the panels have their widths
+    for ax in axes.flat:
+        place_ticks(ax)
+    fig.align_xlabels()
     save(fig, "metrics.png")
+
+
+def place_ticks(ax: plt.Axes) -> None:
+    """Two round ticks, or one where their labels have no room: no label touches another or leaves its panel."""
+    low, high = ax.get_xlim()
+    size, width = 7, ax.get_window_extent().width * 72 / ax.figure.dpi  # points
+    for most in (3, 4, 5, 6, 8, 12):  # round ticks first
+        ticks = [t for t in MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(low, high) if low < t < high]
+        step = ticks[1] - ticks[0] if len(ticks) > 1 else high - low
+        decimals = max(0, math.ceil(-math.log10(step) - 1e-9))
+        form = f".{decimals}f" if decimals <= 6 else ".2e"
+        room = max(len(f"{t:{form}}") for t in (low, high)) * 0.62 * size + 3  # of a label
+        inside = [t for t in ticks if room / 2 - 3 <= width * (t - low) / (high - low) <= width - room / 2 + 3]
+        if len(inside) > 1 and width * (inside[-1] - inside[0]) / (high - low) >= room:
+            shown = [inside[0], inside[-1]]
+            break
+    else:  # no room for two
+        shown = inside[len(inside) // 2 :][:1]
+    ax.set_xticks(shown, [f"{t:{form}}" for t in shown], fontsize=size)
 
 
 def save(fig: plt.Figure, name: str) -> None:

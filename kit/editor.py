@@ -3,19 +3,35 @@
 import ast
 import difflib
 import re
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
 from kit.schemas import Edit, FormatError
 
-OPEN, MIDDLE, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
-NAME = re.compile(r"[\w./-]+\.\w+")
+# Models are let off with marker lines that are indented, longer than seven signs, or hold the file's name.
+OPEN = re.compile(r"\s*(<{5,})\s*SEARCH\b[\s:]*(.*)")
+MIDDLE = re.compile(r"\s*(={5,})\s*")
+CLOSE = re.compile(r"\s*>{5,}\s*REPLACE\b.*")
+USUAL = 7  # signs in a marker
+# A line that is a file's name, whatever stands around it: **`experiment.py`**, ### experiment.py:, File: experiment.py
+NAME_LINE = re.compile(
+    r"""[\s*`#>\["'(-]*(?:\d+[.)]\s+)?[*`]*(?:(?:file ?(?:name)?|path)\b[\s*:`"']+)?"""
+    r"""(?P<name>(?=\S*[./])(?=\S*[^\W\d_])[\w./+\\-]*\w)[\s*`:\])"',]*""",
+    re.IGNORECASE,
+)
+NAME_IN_SENTENCE = re.compile(r"[\w./-]*\w\.(?:py|tex|bib|sty|md|txt|json|toml|ya?ml|csv|sh|cfg|ini)\b")
+UNITS = (4, 8, 2)  # how many spaces a tab may stand for, the likeliest first
 
 
 class EditError(FormatError):
     """An edit that cannot be applied; the message tells the model what to look at."""
+
+
+# --- read a reply -------------------------------------------------------------------------------
 
 
 class Edits(BaseModel):
@@ -27,128 +43,252 @@ class Edits(BaseModel):
     @classmethod
     def parse(cls, text: str) -> "Edits":
         """Read the blocks of a reply; raises FormatError with what is wrong with them."""
-        edits, words, name = [], [], ""
+        edits, told, words, name = [], [], [], ""
         lines = iter(text.replace("\r\n", "\n").split("\n"))
         for line in lines:
-            if line.strip() != OPEN:
-                if not line.strip().startswith("```"):
-                    words.append(line)
-                continue
-            name = _file_name(words) or name
-            if not name:
-                raise FormatError("An edit has no file name: write it on the line before <<<<<<< SEARCH.")
-            search, replace = _until(lines, MIDDLE, name), _until(lines, CLOSE, name)
-            if search == replace:
-                raise FormatError(f"An edit of {name} replaces lines by the same lines.")
-            edits.append(Edit(path=name, search=search, replace=replace))
+            if opened := OPEN.fullmatch(line):
+                name = _file_name(words, opened[2], name)
+                edits.append(_read_block(lines, name, len(opened[1])))
+                told, words = told + words, []
+            else:
+                words.append(line)
         if not edits:
-            raise FormatError(f"There is no edit in the reply: it needs a {OPEN} block.")
-        return cls(edits=edits, explanation="\n".join(words).strip())
+            raise FormatError("There is no edit in the reply: it needs a <<<<<<< SEARCH block.")
+        told = [line for line in told + words if not _is_fence(line)]
+        return cls(edits=edits, explanation="\n".join(told).strip())
 
 
-def _file_name(words: list[str]) -> str:
-    """Take the file's name off the last line before a block."""
-    while words and not words[-1].strip():
-        words.pop()
-    if words and len(words[-1]) < 120 and (found := NAME.search(words[-1])):
-        words.pop()
-        return found.group()
-    return ""
-
-
-def _until(lines, mark: str, name: str) -> str:
-    part = []
-    for line in lines:
-        if line.strip() == mark:
-            return "".join(f"{line}\n" for line in part)
-        if line.strip() == OPEN:
+def _file_name(words: list[str], beside: str, former: str) -> str:
+    """The file a block is for: named beside SEARCH, in a fence, on the line before, or as in the block before it."""
+    if found := NAME_LINE.fullmatch(beside[:200]):
+        return found["name"]
+    for at in range(len(words) - 1, -1, -1):
+        line = words[at][:200]
+        found = NAME_IN_SENTENCE.search(line)
+        if _is_fence(line) and found:
+            return found.group()
+        if line.strip() and not _is_fence(line):
+            if named := NAME_LINE.fullmatch(line):
+                del words[at]
+                return named["name"]
+            # A sentence may also speak of a file that stays as it is: it counts where it leads to the block.
+            if found and (not former or line.rstrip(" *").endswith(":")):
+                return found.group()
             break
-        part.append(line)
-    raise FormatError(f"An edit of {name} is not closed: {mark} is missing.")
+    if not former:
+        raise FormatError("An edit has no file name: write it on the line before <<<<<<< SEARCH.")
+    return former
+
+
+def _is_fence(line: str) -> bool:
+    return line.lstrip().startswith(("```", "~~~"))
+
+
+def _read_block(lines: Iterator[str], name: str, signs: int) -> Edit:
+    """The edit between an opening marker and its end."""
+    block: list[str] = []
+    for line in lines:
+        if CLOSE.fullmatch(line):
+            break
+        if OPEN.fullmatch(line):
+            raise FormatError(f"An edit of {name} is not closed: >>>>>>> REPLACE is missing before the next block.")
+        block.append(line)
+    else:
+        raise FormatError(f"An edit of {name} is not closed: >>>>>>> REPLACE is missing.")
+    middle = _find_middle(block, name, signs)
+    search, replace = ("".join(f"{line}\n" for line in part) for part in (block[:middle], block[middle + 1 :]))
+    if search == replace:
+        raise FormatError(f"An edit of {name} replaces lines by the same lines:\n{search}")
+    return Edit(path=name, search=search, replace=replace)
+
+
+def _find_middle(block: list[str], name: str, signs: int) -> int:
+    """Where the parts meet: at the line of equals signs that is as long as the opening marker, or as usual."""
+    lengths = {at: len(found[1]) for at, line in enumerate(block) if (found := MIDDLE.fullmatch(line))}
+    for wanted in (signs, USUAL, None):
+        places = [at for at, length in lengths.items() if wanted in (length, None)]
+        if len(places) == 1:
+            return places[0]
+        if places:
+            raise FormatError(
+                f"An edit of {name} holds {len(places)} lines of {'=' * signs}, and one of them must divide it. "
+                f"Give its three marker lines more signs: {'<' * (signs + 3)} SEARCH, {'=' * (signs + 3)}, "
+                f"{'>' * (signs + 3)} REPLACE."
+            )
+    raise FormatError(f"An edit of {name} is not closed: ======= is missing.")
+
+
+# --- apply --------------------------------------------------------------------------------------
 
 
 def apply(edits: list[Edit], files: Mapping[str, str], allowed: Collection[str] | None = None) -> dict[str, str]:
     """The files with all edits made, or an EditError and none of them made."""
     after = dict(files)
     for edit in edits:
-        path = PurePosixPath(edit.path)
-        if path.is_absolute() or ".." in path.parts or (allowed is not None and edit.path not in allowed):
-            raise EditError(f"{edit.path} may not be edited. These may: {', '.join(allowed or files)}.")
-        if not edit.search and edit.path not in after:
-            after[edit.path] = edit.replace
-        else:
-            after[edit.path] = _replace(after.get(edit.path, ""), edit)
-    if after == dict(files):
+        name = _checked_name(edit.path, files, allowed)
+        before = after.get(name)
+        after[name] = _replace(before, edit, name)
+        if after[name] == before:
+            raise EditError(f"An edit of {name} changes nothing:\n{edit.search}")
+    changed = {name: text for name, text in after.items() if files.get(name) != text}
+    if not changed:
         raise EditError("The edits change nothing.")
-    for name, text in after.items():
+    for name, text in changed.items():
         _must_parse(name, text)
     return after
 
 
-def _replace(text: str, edit: Edit) -> str:
-    count = text.count(edit.search) if edit.search else 0
-    if count == 1:
-        return text.replace(edit.search, edit.replace)
-    if count > 1:
+def _checked_name(path: str, files: Mapping[str, str], allowed: Collection[str] | None) -> str:
+    place = PurePosixPath(path)
+    inside = place.name and not place.is_absolute() and not {"..", "~"} & set(place.parts) and "\\" not in path
+    if not inside or (allowed is not None and str(place) not in allowed):
+        raise EditError(f"{path} may not be edited. These may: {', '.join(files if allowed is None else allowed)}.")
+    return str(place)  # ./experiment.py is experiment.py
+
+
+def _replace(text: str | None, edit: Edit, name: str) -> str:
+    if not edit.search:
+        if (text or "").strip():
+            raise EditError(f"{name} exists: an empty SEARCH is for a new file. Copy the lines that shall change.")
+        return edit.replace
+    if text is None:
+        raise EditError(f"There is no file {name}. For a new file leave the SEARCH part empty.")
+    if "\r\n" in text and text.count("\n") == text.count("\r\n"):  # a file from Windows stays one
+        return _replace(text.replace("\r\n", "\n"), edit, name).replace("\n", "\r\n")
+    lines = _lines(text)
+    for wanted, new in _readings(edit):
+        if place := _find(lines, wanted, edit, name):
+            kept = [*lines[: place.start], *_moved(new, place, lines), *lines[place.end :]]
+            return "\n".join(kept) + ("\n" if kept and text.endswith("\n") else "")
+    raise EditError(_explain(lines, _lines(edit.search), edit, name))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text; a newline at its end begins no further line."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _readings(edit: Edit) -> Iterator[tuple[list[str], list[str]]]:
+    """The lines wanted and those that replace them: as written, then without blank lines around them."""
+    parts = [part.replace("\r\n", "\n") for part in (edit.search, edit.replace)]
+    yield _lines(parts[0]), _lines(parts[1])
+    bare = [_lines(re.sub(r"^(?:[ \t]*\n)+|(?<=\n)(?:[ \t]*\n)+$", "", part)) for part in parts]
+    if bare[0] and bare[0] != _lines(parts[0]):
+        yield bare[0], bare[1]
+
+
+class Place(NamedTuple):
+    """Where lines stand, and how they are indented there."""
+
+    start: int
+    end: int
+    shift: int = 0  # columns further right than they were written
+    unit: int = 0  # columns of a tab; 0: they stand as they were written
+
+
+def _find(lines: list[str], wanted: list[str], edit: Edit, name: str) -> Place | None:
+    """The one place of the lines: as written, else but for spaces at their ends, else with one common indentation."""
+    size = len(wanted)
+    starts = [i for i in range(len(lines) - size + 1) if lines[i].strip() == wanted[0].strip()]
+    found = {i: lines[i : i + size] for i in starts}
+    bare = [line.rstrip() for line in wanted]
+    ways = [
+        [Place(i, i + size) for i, there in found.items() if there == wanted],
+        [Place(i, i + size) for i, there in found.items() if [line.rstrip() for line in there] == bare],
+        [Place(i, i + size, *shift) for i, there in found.items() if (shift := _common_shift(wanted, there))],
+    ]
+    places: list[Place] = []
+    for place in next(filter(None, ways), []):  # counted as str.count does: places that overlap are one
+        if not places or place.start >= places[-1].end:
+            places.append(place)
+    if len(places) > 1:
+        shown = ", ".join(str(place.start + 1) for place in places)
         raise EditError(
-            f"The SEARCH text stands {count} times in {edit.path}; add lines until it is unique:\n{edit.search}"
+            f"The SEARCH text stands {len(places)} times in {name} (from lines {shown}); "
+            f"add lines until it is unique:\n{edit.search}"
         )
-    return _replace_loosely(text, edit)
+    return places[0] if places else None
 
 
-def _replace_loosely(text: str, edit: Edit) -> str:
-    """Match line by line without regard to spaces at the ends and to one common indentation."""
-    lines, wanted = text.split("\n"), edit.search.rstrip("\n").split("\n")
-    bare = [line.strip() for line in wanted]
-    places = [
-        i for i in range(len(lines) - len(wanted) + 1)
-        if edit.search.strip() and [line.strip() for line in lines[i : i + len(wanted)]] == bare
-        and len(_shifts(wanted, lines[i : i + len(wanted)])) <= 1
-    ]  # fmt: skip
-    if len(places) != 1:
-        raise EditError(_explain(lines, wanted, edit, len(places)))
-    (start,) = places
-    shift = next(iter(_shifts(wanted, lines[start : start + len(wanted)])), 0)
-    new = [_shifted(line, shift) for line in edit.replace.rstrip("\n").split("\n")] if edit.replace else []
-    return "\n".join([*lines[:start], *new, *lines[start + len(wanted) :]])
+# --- indentation --------------------------------------------------------------------------------
 
 
-def _shifts(wanted: list[str], found: list[str]) -> set[int]:
-    """By how many spaces the lines found stand further right."""
-    pairs = [(w, f) for w, f in zip(wanted, found, strict=True) if w.strip()]
-    return {(len(f) - len(f.lstrip())) - (len(w) - len(w.lstrip())) for w, f in pairs}
+def _common_shift(wanted: list[str], found: list[str]) -> tuple[int, int] | None:
+    """By how many columns all lines found stand further right, and the width of a tab for which this is so."""
+    pairs = [(w, f) for w, f in zip(wanted, found, strict=True) if w.strip() or f.strip()]
+    if not pairs or any(w.strip() != f.strip() for w, f in pairs):
+        return None
+    for unit in UNITS:
+        shifts = {_width(f, unit) - _width(w, unit) for w, f in pairs}
+        if len(shifts) == 1:
+            return shifts.pop(), unit
+    return None
 
 
-def _shifted(line: str, by: int) -> str:
-    if not line.strip():
-        return ""
-    return " " * by + line if by >= 0 else line[min(-by, len(line) - len(line.lstrip())) :]
+def _width(line: str, unit: int) -> int:
+    return len(line[: len(line) - len(line.lstrip())].expandtabs(unit))
 
 
-def _explain(lines: list[str], wanted: list[str], edit: Edit, places: int) -> str:
-    if places > 1:
-        return f"The SEARCH text stands {places} times in {edit.path}; add lines until it is unique:\n{edit.search}"
-    near = difflib.get_close_matches(wanted[0].strip(), [line.strip() for line in lines], 1, cutoff=0.4)
-    said = f"The SEARCH text is not in {edit.path}:\n{edit.search}"
-    if near:
-        at = [line.strip() for line in lines].index(near[0])
-        said += "\nThe closest lines there are:\n" + "\n".join(lines[max(at - 1, 0) : at + len(wanted) + 1])
+def _moved(new: list[str], place: Place, lines: list[str]) -> list[str]:
+    """The new lines, indented as those around them are: by tabs if these are."""
+    if not place.unit:
+        return new
+    there = [line for line in lines[place.start : place.end] if line[:1].isspace() and line.strip()]
+    tabs = any(line.startswith("\t") for line in there or lines)
+    moved = []
+    for line in new:
+        width = max(0, _width(line, place.unit) + place.shift) if line.strip() else 0
+        indent = "\t" * (width // place.unit) + " " * (width % place.unit) if tabs else " " * width
+        moved.append(indent + line.lstrip())
+    return moved
+
+
+# --- say why not --------------------------------------------------------------------------------
+
+
+def _explain(lines: list[str], wanted: list[str], edit: Edit, name: str) -> str:
+    said = f"The SEARCH text is not in {name}:\n{edit.search}"
+    if edit.replace.strip() and edit.replace.strip("\n") in "\n".join(lines):
+        return said + "\nIts REPLACE text stands there already: leave this edit out."
+    near = _closest(lines, wanted)
+    if near is not None:
+        shown = lines[max(near - 1, 0) : near + len(wanted) + 1]
+        said += f"\nThe closest lines there, about line {near + 1}, are:\n" + "\n".join(shown)
     return said + "\nCopy the lines exactly as they stand in the file."
+
+
+def _closest(lines: list[str], wanted: list[str]) -> int | None:
+    """Where the lines begin that are most like those wanted, if any are."""
+    asked = [(n, line.strip()) for n, line in enumerate(wanted) if line.strip()][:8]
+    matcher, best = difflib.SequenceMatcher(autojunk=False), (0.5, None)
+    likeness = dict.fromkeys(range(len(lines)), 0.0)
+    for n, line in asked:
+        matcher.set_seq2(line)
+        for at in range(n, len(lines)):
+            matcher.set_seq1(lines[at].strip())
+            likeness[at - n] += matcher.quick_ratio() / len(asked)
+    return max([best, *((value, at) for at, value in likeness.items())], key=lambda pair: pair[0])[1]
 
 
 def _must_parse(name: str, text: str) -> None:
     if not name.endswith(".py"):
         return
     try:
-        ast.parse(text)
+        with warnings.catch_warnings():  # a "\d" is bad style, and no reason to refuse an edit
+            warnings.simplefilter("ignore")
+            ast.parse(text)
     except SyntaxError as error:
-        shown = text.split("\n")[(error.lineno or 1) - 1] if error.lineno else ""
+        lines = text.splitlines()
+        shown = lines[error.lineno - 1] if error.lineno and error.lineno <= len(lines) else ""
         raise EditError(f"After the edits {name} is no Python: {error.msg}, line {error.lineno}: {shown}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise EditError(f"After the edits {name} is no Python: {error}.") from error
 
 
 def diff(before: str, after: str, name: str) -> str:
-    """A unified diff."""
-    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), f"a/{name}", f"b/{name}")
-    return "".join(line if line.endswith("\n") else line + "\n" for line in lines)
+    """A unified diff, as `patch` and `git apply` take it."""
+    old, new = ([f"{line}\n" for line in _lines(text)] for text in (before, after))
+    for lines, text in ((old, before), (new, after)):
+        if lines and not text.endswith("\n"):
+            lines[-1] += "\\ No newline at end of file\n"
+    return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))

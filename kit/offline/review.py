@@ -3,17 +3,47 @@
 import random
 import re
 import statistics
+from collections import Counter
 from typing import Any, NamedTuple
 
 from kit.schemas import Review
 
-SECTIONS = ["introduction", "related work", "background", "method", "experimental setup", "results", "conclusion"]
+# --- what there is to see -----------------------------------------------------------------------
+
+SECTIONS = {
+    "abstract": r"abstract",
+    "introduction": r"introduction",
+    "related work": r"related work|prior work|literature",
+    "background": r"background|preliminaries|related work",
+    "method": r"methods?|methodology|approach|algorithm",
+    "experimental setup": r"set-?up|experimental settings?|implementation details|experiments",
+    "results": r"results|findings|evaluation|experiments",
+    "conclusion": r"conclusions?|discussion",
+}
+NUMBERS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+SEEDS = re.compile(rf"\b(\d+|{'|'.join(NUMBERS[1:])}) (?:(?:random|independent|different|training) )*seeds\b")
+REFERENCES = re.compile(r"^[^\w\n]*(?:\d+\.? )?references[^\w\n]*$", re.IGNORECASE | re.MULTILINE)
+VERDICTS: tuple[str, ...] = ("better", "worse", "inconclusive")
+# A row of a table ends in its verdict, after the interval, perhaps an effect size and a sign; prose has a comma there.
+IN_A_TABLE = re.compile(rf"\]\s*(?:[−+-]?\d[\d.,]*(?:\s*[×x]\s*10\S*)?\s*)?[^\w\s,;.]?\s*({'|'.join(VERDICTS)})\b")
+UP_TO = r"(?:\w+ ){0,4}?"
+IN_THE_TEXT = re.compile(
+    rf"(\d+) {UP_TO}better\b[^.;]{{0,60}}?\b(\d+) {UP_TO}worse\b[^.;]{{0,60}}?\b(\d+) {UP_TO}inconclusive"
+)
+PAPER = r"(?:this|the|our) (?:paper|submission|manuscript|work)"
 PLEA = re.compile(
-    r"(accept|highest score|10/10|best paper)[^.]{0,60}(this paper|this submission|reviewer)|"
-    r"(reviewer|language model|ignore)[^.]{0,60}(accept|instruction|score|rating)",
+    r"\b(?:ignore|disregard|forget) (?:\w+ ){0,2}(?:all|any|previous|prior|earlier|above|other|your) (?:\w+ )?"
+    r"(?:instructions|prompts?|guidelines|criteria)\b|"
+    r"\b(?:dear|note to|instructions? (?:to|for)|if you are|as) (?:\w+ ){0,3}(?:reviewers?|language model|llm|ai)\b|"
+    rf"\b(?:give|assign|award|rate|recommend) [^.]{{0,40}}?{PAPER}[^.]{{0,60}}?\b(?:high|top|maximum|accept|10|award)|"
+    rf"\b(?:please|must|should|strongly) (?:\w+ ){{0,2}}(?:accept|recommend)\b[^.]{{0,40}}?\b{PAPER}|"
+    rf"\b(?:please|must) accept {PAPER}|\baccept {PAPER}|\b{PAPER} (?:must|should) be accepted\b|"
+    r"\b(?:highest|top|perfect|maximum) (?:possible )?(?:score|rating)\b[^.]{0,40}\b(?:paper|review)|"
+    r"\b(?:do not|never) (?:mention|list|name|highlight) (?:\w+ ){0,2}(?:weakness|negative|flaw)|"
+    r"\bpositive review\b|\b10/10\b",
     re.IGNORECASE,
 )
-STRICTNESS = {"negative": -0.5, "neutral": 0.0, "positive": 0.5}
+ENOUGH = 8  # references that place a paper among others
 
 
 class Facts(NamedTuple):
@@ -25,9 +55,8 @@ class Facts(NamedTuple):
     figures: int
     tables: int
     seeds: int
-    better: int
-    worse: int
-    inconclusive: int
+    counts: dict[str, int]  # comparisons by verdict
+    contradicted: bool  # the text counts other verdicts than the table
     has_limits: bool
     has_control: bool
     has_plan: bool
@@ -35,46 +64,103 @@ class Facts(NamedTuple):
     broken: int
     pleas: int
 
+    @property
+    def decided(self) -> float:
+        """The share of comparisons that came out better or worse; 0 where no verdict is told."""
+        total = sum(self.counts.values())
+        return (total - self.counts.get("inconclusive", 0)) / total if total else 0.0
+
+    @property
+    def settled(self) -> float:
+        """The same, where a null result over many seeds counts too: it says how small an effect must be."""
+        well_tried = self.seeds >= 10 and self.has_interval and self.counts
+        return max(self.decided, 0.4 if well_tried else 0.0) if self.seeds >= 3 else 0.0
+
 
 def read_facts(text: str) -> Facts:
     """Look for what a careful reader would look for."""
-    low = " ".join(text.lower().split())
-    body, _, references = low.rpartition("references")
-    count = lambda word: len(re.findall(rf"\b{word}\b", body))  # noqa: E731
-    seeds = [int(n) for n in re.findall(r"(\d+) seeds", low)]
+    heading = max((m.span() for m in REFERENCES.finditer(text)), default=(len(text), len(text)))
+    body, after = text[: heading[0]], text[heading[1] :]
+    low = " ".join(body.lower().split())
+    counts, contradicted = _count_verdicts(low)
     return Facts(
-        missing=[name for name in ["abstract", *SECTIONS] if name not in body], words=len(body.split()),
-        references=len(set(re.findall(r"\b(?:19|20)\d\d[a-z]?\b\.", references))),
-        figures=len(set(re.findall(r"figure (\d+):", low))), tables=len(set(re.findall(r"table (\d+):", low))),
-        seeds=max(seeds, default=0), better=count("better"), worse=count("worse"), inconclusive=count("inconclusive"),
-        has_limits="limit" in body, has_control=bool(re.search(r"\b(control|ablation)\b", body)),
-        has_plan="prediction" in body, has_interval="interval" in body, broken=low.count("??"),
-        pleas=len(PLEA.findall(low)),
+        missing=[name for name, words in SECTIONS.items() if not _has_heading(body, words)], words=len(low.split()),
+        references=len(re.findall(r"\b(?:19|20)\d\d[a-z]?\.(?=\s|$)|^\s*\[\d+\] ", after, re.MULTILINE)),
+        figures=len(set(re.findall(r"^\s*figure (\d+)[:.]", body.lower(), re.MULTILINE))),
+        tables=len(set(re.findall(r"^\s*table (\d+)[:.]", body.lower(), re.MULTILINE))),
+        seeds=max((_number(n) for n in SEEDS.findall(low)), default=0), counts=counts,
+        contradicted=contradicted,
+        has_limits=bool(re.search(r"\blimit(?:s|ations?)\b", low)),
+        has_control=bool(re.search(r"\b(?:controls?|ablations?)\b", low)),
+        has_plan=bool(re.search(r"\b(?:predictions?|predicted|preregistered)\b", low)),
+        has_interval=bool(re.search(r"\bintervals?\b", low)), broken=text.count("??"),
+        pleas=len(PLEA.findall(" ".join(text.split()))),
     )  # fmt: skip
 
 
+def _has_heading(body: str, words: str) -> bool:
+    """A heading stands in a line of its own, numbered or not, with a few words more at most."""
+    line = rf"^[^\w\n]*(?=[\dA-Z])(?:[\dIVX.]+\s+)?(?:\w+ ){{0,3}}?(?i:{words})(?: \w+){{0,3}}[^\w\n.,;]*$"
+    return bool(re.search(line, body, re.MULTILINE))
+
+
+def _number(word: str) -> int:
+    return int(word) if word.isdecimal() else NUMBERS.index(word)
+
+
+def _count_verdicts(low: str) -> tuple[dict[str, int], bool]:
+    """The verdicts, as the rows of a table show them or as the text counts them; and whether the two disagree."""
+    rows = Counter(IN_A_TABLE.findall(low))
+    table = tuple(rows[verdict] for verdict in VERDICTS)
+    told = max((tuple(map(int, found)) for found in IN_THE_TEXT.findall(low)), key=sum, default=(0, 0, 0))
+    counted = table if sum(table) >= sum(told) else told  # the text may show a part of its table
+    found: dict[str, int] = dict(zip(VERDICTS, counted, strict=True))
+    return found if sum(counted) else {}, sum(table) == sum(told) and table != told
+
+
+# --- what to think of it ------------------------------------------------------------------------
+
+LENIENCE = {"negative": -0.6, "neutral": 0.0, "positive": 0.6}
+TASTE = 0.55  # standard deviation of what one reviewer thinks of the same facts
+LEAST, FORM, RIGOUR, EVIDENCE = 0.8, 1.4, 2.0, 3.0  # an overall score, and how much each can add to it
+
+
+def weigh(f: Facts, hidden: bool) -> tuple[float, float, float, float]:
+    """Form, rigour and evidence, and what a plea to the reviewer costs: less of anything never counts as more.
+
+    Form alone does not carry a paper over the line: that takes comparisons that settle something.
+    """
+    form = FORM - 0.35 * len(f.missing) - min(0.6, 0.2 * f.broken) - 0.3 * f.contradicted
+    form -= 0.2 * max(0, 2 - f.figures) + 0.2 * (f.tables < 1) + 0.3 * (f.words < 1500) + 0.3 * (f.words < 700)
+    rigour = 0.5 * (f.seeds >= 3) + 0.3 * (f.seeds >= 5) + 0.3 * (f.seeds >= 10)
+    rigour += 0.4 * f.has_interval + 0.3 * f.has_control + 0.2 * f.has_plan
+    missed = len({"method", "experimental setup", "results"} & set(f.missing))  # what cannot be checked
+    evidence = 0.3 * min(1.0, f.references / ENOUGH) + 0.1 * f.has_limits + 2.6 * f.settled
+    cost = 1.5 * (hidden or f.pleas > 0)
+    return form, rigour - 0.4 * missed, evidence - 0.4 * missed, cost
+
+
 def review(values: dict[str, Any], dice: random.Random) -> Review:
-    """Judge by the facts; a plea to the reviewer, seen or hidden, can only cost."""
-    facts = read_facts(values["paper_text"])
-    hidden = bool(values["hidden_text"])
-    soundness = 1 + (facts.seeds >= 3) + facts.has_interval * 0.5 + (facts.seeds >= 5) * 0.5 + facts.has_control * 0.5
-    presentation = (
-        1 + (not facts.missing) + (facts.figures >= 2) * 0.5 + (facts.tables >= 1) * 0.5 + (facts.words > 1500) * 0.5
-    )
-    presentation -= min(1, facts.broken * 0.5) + min(1.5, 0.3 * len(facts.missing))
-    decided = facts.better + facts.worse > facts.inconclusive
-    contribution = 1 + decided * 0.5 + facts.has_plan * 0.5 + (facts.references >= 8) * 0.5
-    total = soundness + presentation + contribution - 1.0 * (hidden or facts.pleas > 0)
-    mood = STRICTNESS.get(values["persona"], 0.0) + dice.uniform(-0.5, 0.5)
-    overall = max(1, min(10, round(0.85 * total - 1.6 + mood)))
+    """Judge by the facts, each reviewer a little differently; a plea to the reviewer, seen or hidden, only costs."""
+    # Drawn before anything is read, so that one reviewer's taste is the same for every paper.
+    taste = [dice.gauss(0, TASTE) for _ in range(8)]
+    confidence, order = dice.choice([2, 3, 3, 4]), dice.random()
+    facts, hidden = read_facts(values["paper_text"]), bool(values["hidden_text"])
+    form, rigour, evidence, cost = weigh(facts, hidden)
+    score = LEAST + form + rigour + evidence - cost + LENIENCE.get(values["persona"], 0.0) + taste[0]
+    overall = max(1, min(10, round(score)))
+    parts = [1 + 3 * part / most for part, most in ((form, FORM), (rigour, RIGOUR), (evidence, EVIDENCE))]
+    clear, sound, new = (part + 0.4 * LENIENCE.get(values["persona"], 0.0) for part in parts)
     strengths, weaknesses = _points(facts, hidden)
-    dice.shuffle(strengths)
+    random.Random(order).shuffle(strengths)
     return Review(
-        Summary=_summary(facts), Strengths=strengths[:4], Weaknesses=weaknesses[:6], Questions=_questions(facts),
-        Limitations=_limitations(facts), Originality=_four(contribution), Quality=_four(soundness),
-        Clarity=_four(presentation), Significance=_four(contribution - 0.5), Soundness=_four(soundness),
-        Presentation=_four(presentation), Contribution=_four(contribution), Overall=overall,  # type: ignore[arg-type]
-        Confidence=dice.choice([2, 3]), Decision="Accept" if overall >= 6 else "Reject",
+        Summary=_summary(facts), Strengths=strengths[:4], Weaknesses=_some(weaknesses, order),
+        Questions=_questions(facts), Limitations=_limitations(facts),
+        Originality=_four(new + taste[1]), Quality=_four(sound + taste[2]), Clarity=_four(clear + taste[3]),
+        Significance=_four(new - 0.3 + taste[4]), Soundness=_four(sound + taste[5]),
+        Presentation=_four(clear + taste[6]), Contribution=_four(new + taste[7]),
+        Overall=overall, Confidence=confidence,  # type: ignore[arg-type]
+        Decision="Accept" if overall >= 6 else "Reject",
         Ethical_Concerns=hidden,  # pyright: ignore[reportCallIssue]  # its alias has a space
     )  # fmt: skip
 
@@ -83,64 +169,67 @@ def _four(value: float) -> Any:
     return max(1, min(4, round(value)))
 
 
+def _some(points: list[str], order: float) -> list[str]:
+    """The gravest points, and some of the others: no reviewer names them all."""
+    rest = points[3:]
+    random.Random(order).shuffle(rest)
+    return points[:3] + rest[:2]
+
+
+# --- what to say --------------------------------------------------------------------------------
+
+
 def _summary(f: Facts) -> str:
     said = f"The paper compares variants of a program with a baseline over {f.seeds or 'an unstated number of'} seeds. "
-    said += (
-        f"It has {f.figures} figures, {f.tables} tables and about {f.references} references in some {f.words} words. "
-    )
+    if f.counts:
+        said += "Of {} comparisons, {better} came out better, {worse} worse and {inconclusive} inconclusive. ".format(
+            sum(f.counts.values()), **f.counts
+        )
+    said += f"It has {f.figures} figures, {f.tables} tables and {f.references} references in some {f.words} words. "
     return said + "This review was made by a script that looks for what is there; it does not judge the idea itself."
 
 
 def _points(f: Facts, hidden: bool) -> tuple[list[str], list[str]]:
-    good, bad = [], []
+    """Strengths, and weaknesses with the gravest first."""
+    few = f"{f.seeds} seeds" if f.seeds else "No stated number of seeds"
+    counted = "{inconclusive} of {} comparisons are inconclusive.".format(sum(f.counts.values()), **f.counts) \
+        if f.counts else "No comparison comes with a verdict."  # fmt: skip
+    checks = [  # whether it holds, what is then good, what is else wrong
+        (not hidden, "", "The PDF holds text that a reader cannot see."),
+        (not f.pleas, "", "The text addresses its reviewers, which is no part of a paper."),
+        (not f.contradicted, "", "The text counts other verdicts than its table shows."),
+        (not f.missing, "All sections that a paper needs are there.", f"Sections are missing: {_list(f.missing)}."),
+        (f.decided > 0.5, "Most of what is compared is decided.", counted),
+        (f.seeds >= 3, f"Results are means over {f.seeds} seeds, with their spread.", f"{few} cannot carry a verdict."),
+        (not f.broken, "", f"{f.broken} references in the text do not resolve."),
+        (f.has_interval, "Differences come with intervals and a rule for the verdict.",
+         "Differences come without intervals."),
+        (f.has_control, "A control or ablation separates the cause.", "There is no control or ablation."),
+        (f.has_plan, "Predictions were written down before the runs.", "It is not said what was expected."),
+        (f.references >= ENOUGH, f"The work is placed among {f.references} references.",
+         f"Only {f.references} references are given."),
+        (f.figures >= 2, "Figures show the runs as well as the metrics.", "Too few figures to see what happened."),
+        (f.tables >= 1, "Tables give the numbers in full.", "No table gives the numbers."),
+        (f.seeds >= 10 or not f.seeds, "", f"With {f.seeds} seeds only large effects can be seen."),
+    ]  # fmt: skip
+    return [good for holds, good, _ in checks if holds and good], [bad for holds, _, bad in checks if not holds]
 
-    def weigh(holds: bool, strength: str, weakness: str) -> None:
-        (good if holds else bad).append(strength if holds else weakness)
 
-    weigh(not hidden and not f.pleas, "", "The text addresses its reviewers, which is no part of a paper.")
-    weigh(not f.missing, "All sections that a paper needs are there.", f"Sections are missing: {', '.join(f.missing)}.")
-    weigh(f.seeds >= 3, f"Results are means over {f.seeds} seeds with their spread.",
-          f"{f.seeds or 'No stated number of'} seeds cannot carry a comparison.")  # fmt: skip
-    weigh(
-        f.has_interval,
-        "Differences come with intervals and a rule for the verdict.",
-        "Differences come without intervals.",
-    )
-    weigh(
-        f.has_plan,
-        "Predictions were written down before the runs.",
-        "It is not said what was expected before the runs.",
-    )
-    weigh(f.has_control, "A control or ablation separates the cause.", "There is no control or ablation.")
-    weigh(
-        f.references >= 8,
-        f"The work is placed among {f.references} references.",
-        f"Only {f.references} references are given.",
-    )
-    weigh(
-        f.figures >= 2,
-        "Figures show the runs as well as the metrics.",
-        f"{f.figures} figures are too few to see what happened.",
-    )
-    weigh(f.tables >= 1, "Tables give the numbers in full.", "No table gives the numbers.")
-    weigh(
-        f.better + f.worse > f.inconclusive,
-        "Much of what is compared is decided.",
-        "Most comparisons are inconclusive.",
-    )
-    weigh(not f.broken, "", f"{f.broken} references in the text do not resolve.")
-    if f.seeds < 10:
-        bad.append(f"With {f.seeds} seeds only large effects can be seen.")
-    return [point for point in good if point], bad
+def _list(names: list[str]) -> str:
+    return ", ".join(names)
 
 
 def _questions(f: Facts) -> list[str]:
-    asked = ["Would the verdicts hold on data of higher dimension?"]
-    return asked + (["Which comparisons would be decided with three times as many seeds?"] if f.inconclusive else [])
+    asked = ["Would the verdicts hold on other data and for larger models?"]
+    open_ones = f.counts.get("inconclusive")
+    return asked + (["Which comparisons would be decided with three times as many seeds?"] if open_ones else [])
 
 
 def _limitations(f: Facts) -> list[str]:
     return ["Small program, simple data, few seeds."] + ([] if f.has_limits else ["The paper names no limits itself."])
+
+
+# --- the area chair -----------------------------------------------------------------------------
 
 
 def meta(values: dict[str, Any], dice: random.Random) -> Review:
@@ -154,8 +243,9 @@ def meta(values: dict[str, Any], dice: random.Random) -> Review:
         points = [point for r in reviews for point in getattr(r, field)]
         shared = [p for p in dict.fromkeys(points) if 2 * points.count(p) >= len(reviews)]
         setattr(middle, field, shared)
+    middle.Ethical_Concerns = any(r.Ethical_Concerns for r in reviews)
     scores = sorted(r.Overall for r in reviews)
-    agree = "agree" if scores[-1] - scores[0] <= 1 else f"differ, from {scores[0]} to {scores[-1]}"
+    agree = "agree" if scores[-1] - scores[0] <= 1 else f"differ, from {scores[0]} to {scores[-1]},"
     middle.Summary = f"{len(reviews)} reviewers {agree} on the overall score. {reviews[0].Summary}"
     middle.Decision = "Accept" if middle.Overall >= 6 else "Reject"
     return middle

@@ -1,0 +1,8 @@
+"""The literature: one search, whichever engine answers, and BibTeX that compiles."""
+
+from kit.literature.ask import LiteratureUnavailable
+from kit.literature.bib import bibtex, read_bib
+from kit.literature.search import ENGINES, SHIPPED, Literature, connect, merge, rank
+
+__all__ = ["ENGINES", "SHIPPED", "Literature", "LiteratureUnavailable", "bibtex", "connect", "merge", "rank",
+           "read_bib"]  # fmt: skip

@@ -1,0 +1,105 @@
+"""One search, whichever engine answers."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from pathlib import Path
+
+from kit import workspace
+from kit.literature.ask import LiteratureUnavailable, Question, ask
+from kit.literature.bib import read_bib
+from kit.literature.engines import (
+    ask_openalex,
+    ask_semantic_scholar,
+    from_openalex,
+    from_semantic_scholar,
+    plain_query,
+)
+from kit.literature.words import plain, words
+from kit.schemas import Finding, KitError, Paper
+
+SHIPPED = Path(__file__).parent.parent / "bibliography.bib"
+REMOTE: dict[str, tuple[Callable[[str, int], Question], Callable[[dict], Paper]]] = {
+    "semanticscholar": (ask_semantic_scholar, from_semantic_scholar),
+    "openalex": (ask_openalex, from_openalex),
+}
+ENGINES = (*REMOTE, "bib", "bibliography")
+
+
+class Literature:
+    """A search over engines, tried in order until one answers."""
+
+    def __init__(self, engines: Sequence[str], bib: Path | None, cache: Path, deadline: float):
+        self.engines, self.bib, self.cache, self.deadline = list(engines), bib, cache, deadline
+
+    def search(self, query: str, limit: int = 10) -> list[Paper]:
+        """The papers that fit best; LiteratureUnavailable when no engine could be asked."""
+        troubles = []
+        for engine in self.engines:
+            try:
+                return self._ask(engine, query, limit)
+            except LiteratureUnavailable as error:
+                troubles.append(f"{engine}: {error}")
+        raise LiteratureUnavailable("No literature engine answered. " + " ".join(troubles))
+
+    def find(self, query: str, limit: int = 10) -> Finding:
+        """The same as a finding; an engine that is down is on record there and loses nobody an idea."""
+        try:
+            return Finding(query=query, papers=self.search(query, limit))
+        except LiteratureUnavailable as error:
+            return Finding(query=query, trouble=str(error))
+
+    def _ask(self, engine: str, query: str, limit: int) -> list[Paper]:
+        if engine in REMOTE:
+            question, read = REMOTE[engine]
+            if not (asked := plain_query(query)):
+                return []
+            papers = map(read, ask(question(asked, limit), self.cache, self.deadline))
+            return [paper for paper in papers if paper.title][:limit]
+        file = SHIPPED if engine == "bibliography" else self.bib
+        if file is None or not file.is_file():
+            raise KitError(f"The engine 'bib' needs a .bib file, and {file} is none.")
+        return rank(read_bib(file), query)[:limit]
+
+
+def connect(
+    engines: Sequence[str] = ("bibliography",),
+    *,
+    bib: Path | None = None,
+    cache: Path | None = None,
+    deadline: float = 60,
+) -> Literature:
+    """A search over the engines named, tried in this order; `deadline` in seconds for one query."""
+    if unknown := [name for name in engines if name not in ENGINES]:
+        raise KitError(f"There is no literature engine {unknown[0]!r}. Engines: {', '.join(ENGINES)}.")
+    return Literature(engines, bib, cache or workspace.outputs() / "_literature", deadline)
+
+
+def merge(findings: Iterable[Finding]) -> list[Paper]:
+    """All papers of several searches, each once, under keys of their own: a second ho2020noise becomes ho2020noiseb."""
+    papers: dict[str, Paper] = {}
+    for finding in findings:
+        for paper in finding.papers:
+            papers.setdefault(plain(paper.title) or paper.title, paper)
+    kept: dict[str, Paper] = {}
+    for paper in papers.values():
+        key = next(key for end in _ends() if (key := f"{paper.key}{end}") not in kept)
+        kept[key] = paper.model_copy(update={"key": key})
+    return list(kept.values())
+
+
+def _ends() -> Iterable[str]:
+    yield from ["", *"bcdefghijklmnopqrstuvwxyz"]
+    yield from (f"z{number}" for number in count(1))
+
+
+def rank(papers: Iterable[Paper], query: str) -> list[Paper]:
+    """Papers that share words with the query, the best first (TF-IDF; words of the title count thrice)."""
+    known = {p.key: p for p in papers}
+    texts = {key: Counter(3 * words(p.title) + words(p.abstract)) for key, p in known.items()}
+    wanted = dict.fromkeys(words(query))  # in order: a sum in the order of a set differs from process to process
+    # Half a text less than there are: a word that stands in all of them still counts a little.
+    rarity = {w: math.log((1 + len(texts)) / (0.5 + sum(w in t for t in texts.values()))) for w in wanted}
+    scores = {key: sum(rarity[w] * math.log1p(text[w]) for w in rarity) for key, text in texts.items()}
+    return [known[key] for key in sorted(scores, key=lambda k: (-scores[k], k)) if scores[key] > 0]

@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field
 from kit import show
 from kit.schemas import Idea, KitError, Novelty
 
+TONES: dict[str, show.Tone] = {"novel": "good", "not novel": "bad", "unchecked": "soft"}
+
 
 class Record(BaseModel):
     """An idea in the archive, with all that is known of it."""
@@ -16,15 +18,29 @@ class Record(BaseModel):
     origin: Literal["model", "person"] = "model"
     chosen: bool = False
     chosen_by: str = Field(default="", description="person, or the rule that chose")
+    edited_by: str = Field(default="", description="person, where one has changed the model's words")
+
+    def facts(self) -> show.Html:
+        """What there is to know beside title and hypothesis."""
+        idea, novelty = self.idea, self.novelty
+        return show.facts([
+            ("Experiment", idea.Experiment), ("Decided by", idea.Metric),
+            ("Scores", f"interest {idea.Interestingness}, feasibility {idea.Feasibility}, novelty {idea.Novelty}"
+                       " (out of 10, the author's own)"),
+            ("Literature", novelty.reason or novelty.verdict), ("Closest papers", ", ".join(novelty.papers)),
+            ("From", f"a {self.origin}" + (f", edited by a {self.edited_by}" if self.edited_by else "")),
+            ("Chosen by", {"": "", "person": "a person"}.get(self.chosen_by, f"the rule {self.chosen_by}")),
+        ])  # fmt: skip
+
+    def badges(self) -> list[show.Html]:
+        """What the literature says, and whether the idea goes on."""
+        chosen = show.badge("chosen") if self.chosen else show.badge("not chosen", "soft")
+        return [show.badge(self.novelty.verdict, TONES[self.novelty.verdict], self.novelty.reason), chosen]
 
     def _repr_html_(self) -> str:
-        idea, novelty = self.idea, self.novelty
-        rows = [("Hypothesis", idea.Hypothesis), ("Experiment", idea.Experiment), ("Deciding metric", idea.Metric),
-                ("Scores", f"interestingness {idea.Interestingness}, feasibility {idea.Feasibility}, "
-                           f"novelty {idea.Novelty}"),
-                ("Literature", f"{novelty.verdict}. {novelty.reason}"), ("Closest papers", ", ".join(novelty.papers)),
-                ("Chosen by", self.chosen_by if self.chosen else "nobody")]  # fmt: skip
-        return f"<b>{show.cell(idea.Title)}</b> <code>{idea.Name}</code>" + show.table(["", ""], rows)
+        name = show.Html(f"<code>{self.idea.Name}</code>")
+        claim = show.paragraph(self.idea.Hypothesis) if self.idea.Hypothesis else ""
+        return show.block(show.title(self.idea.Title, *self.badges(), name), claim, self.facts())
 
 
 class Archive(BaseModel):
@@ -66,25 +82,31 @@ class Archive(BaseModel):
         return {part.strip() for part in rule.split(",")}
 
     def keep_choices(self, former: "Archive") -> None:
-        """Take over what a person chose earlier, and the ideas that a person added."""
+        """Take over what a person chose or edited earlier, and the ideas that a person added."""
         for record in former.records:
             mine = self.get(record.idea.Name)
-            if mine and mine.chosen_by != "person" and record.chosen_by == "person":
-                mine.chosen, mine.chosen_by = record.chosen, "person"
-            elif not mine and record.origin == "person":
-                self.records.append(record)
+            if record.origin == "person" and (not mine or mine.origin != "person"):
+                self.put(record)  # under another name, should a model have taken it since
+            elif mine:
+                if record.chosen_by == "person" != mine.chosen_by:
+                    mine.chosen, mine.chosen_by = record.chosen, "person"
+                if record.edited_by == "person" != mine.edited_by:
+                    mine.idea, mine.edited_by = record.idea, "person"
 
     def chosen(self) -> list[Record]:
         """The records that go on to the experiments."""
         return [r for r in self.records if r.chosen]
 
     def _repr_html_(self) -> str:
-        columns = ["", "Name", "Title", "Interest.", "Feasib.", "Novelty", "In the literature"]
+        columns = ["✓", "Idea", "Interest", "Feasible", "New", "Literature", "Name"]
         rows = [
-            ["✓" if r.chosen else "", r.idea.Name, r.idea.Title, r.idea.Interestingness, r.idea.Feasibility,
-             r.idea.Novelty, r.novelty.verdict] for r in self.records
+            [show.tinted("✓", "good") if r.chosen else "", r.idea.Title, r.idea.Interestingness, r.idea.Feasibility,
+             r.idea.Novelty, show.badge(r.novelty.verdict, TONES[r.novelty.verdict], r.novelty.reason),
+             r.idea.Name] for r in self.records
         ]  # fmt: skip
-        return show.table(columns, rows)
+        chosen = f"{len(self.chosen())} of {len(self.records)} chosen; " if self.chosen() else ""
+        caption = f"{chosen}scores out of 10, the author's own"
+        return show.table(columns, rows, caption) if rows else show.block(show.paragraph("No ideas yet.", "soft"))
 
 
 def _score(record: Record) -> int:

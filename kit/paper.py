@@ -1,6 +1,7 @@
 """The manuscript: sections a model wrote, around numbers, tables and references that it did not."""
 
 import ast
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Manuscript:
         chosen = {c.key: c.purpose for c in choices.choices}
         self.papers = [papers[key] for key in chosen]
         self.references = [Reference(key=k, title=papers[k].title, purpose=why) for k, why in chosen.items()]
-        rows = [[p.key, p.title, p.year or "", chosen[p.key]] for p in self.papers]
+        rows = [[p.key, re.sub(r"[{}]", "", p.title), p.year or "", chosen[p.key]] for p in self.papers]
         return show.table(["Key", "Title", "Year", "Cited for"], rows)
 
     # --- text -----------------------------------------------------------------------------------
@@ -159,11 +160,14 @@ class Manuscript:
 
     def pages(self) -> show.Html:
         """The pages as pictures."""
-        return show.gallery(latex.pages(self.folder / "paper.pdf", self.folder / "pages"))
+        return show.gallery(latex.pages(self.folder / "paper.pdf", self.folder / "pages"), columns=3)
 
     def _repr_html_(self) -> str:
-        words = [[title(name), len(body.split())] for name, body in self.sections.items()]
-        return show.table(["Section", "Words"], words, caption=self.idea.Title)
+        words = {name: len(body.split()) for name, body in self.sections.items()}
+        texts = (show.details(f"{title(name)} ({words[name]} words)", show.listing(body))
+                 for name, body in self.sections.items())  # fmt: skip
+        size = f"{sum(words.values()):,} words in LaTeX, {len(self.references)} references to choose from"
+        return show.block(show.title(self.idea.Title, show.tinted(size, "soft")), *texts)
 
 
 def title(section: str) -> str:

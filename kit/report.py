@@ -1,32 +1,50 @@
 """One page of a run that opens anywhere: an executed notebook, made into HTML with nothing outside of it."""
 
+import base64
 import json
+from collections import Counter
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kit import pipeline, results, show
-from kit.archive import Record
-from kit.llm import total_cost
+from kit.archive import TONES, Record
+from kit.bench import record_of
+from kit.llm import call_table, total_cost
+from kit.results import ledger
 from kit.review import Ensemble
-from kit.schemas import Plan
+from kit.schemas import Captions, Plan
 from kit.store import load_json, save
 from kit.workspace import Run
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1c1e21 }
-body { max-width: 1080px; margin: 2em auto; padding: 0 1.5em }
-h1, h2, h3 { line-height: 1.2; font-weight: 600 }
-h2 { margin-top: 2.2em; border-top: 1px solid #ddd; padding-top: .8em }
-table { border-collapse: collapse; font-size: 13px; margin: .8em 0 }
-caption { color: #555; padding-bottom: .3em }
-th, td { padding: .25em .7em; border-bottom: 1px solid #e4e4e4 } th { border-bottom: 1px solid #999 }
-img { max-width: 100% }
-figcaption { color: #555; font-size: 12px; text-align: center } blockquote { color: #444 }
-code { background: #f4f4f2; padding: 0 .2em; border-radius: 3px; font-size: 92% } a { color: #22577a }
-.jp-InputArea, .jp-OutputPrompt, .jp-InputPrompt, .anchor-link { display: none } summary { cursor: pointer }
-"""
+STYLE = """<style>
+:root { color-scheme:light dark; --ink:#1b1e23; --paper:#fff; --soft:#667080;
+  --serif:Charter, "Bitstream Charter", "Iowan Old Style", Georgia, serif }
+body { font:15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color:var(--ink);
+  background:var(--paper); max-width:66rem; margin:0 auto; padding:2.5rem clamp(1rem, 4vw, 3rem) 5rem }
+h1, h2, h3 { font-family:var(--serif); line-height:1.2; font-weight:600; overflow-wrap:anywhere; text-wrap:balance }
+h1 { font-size:clamp(1.6rem, 4.5vw, 2.4rem); margin:.2rem 0 1.2rem; max-width:24em }
+h2 { font-size:1.6rem; margin:0 0 .5rem } h3 { font-size:1.15rem; margin:2.2rem 0 .5rem; break-after:avoid }
+section, h2:not(section h2) { border-top:2px solid var(--ink); margin-top:3.2rem; padding-top:1.1rem }
+code { font-size:90%; overflow-wrap:anywhere } a { color:inherit; text-decoration-color:var(--soft) }
+.eyebrow, .missing { color:var(--soft); font-size:13px; margin:0 } .missing { font-style:italic }
+.lead { font:1.15rem/1.5 var(--serif); max-width:42em; overflow-wrap:anywhere }
+.kit dl.kit-tiles { margin:0 0 1.6rem } .kit .kit-tiles dd { font-size:15px }
+.badges { display:flex; flex-wrap:wrap; gap:.4em } .kit-facts, .kit table { font-size:13.5px }
+.kit-zoom:has(:checked) { position:fixed; inset:0; z-index:9; overflow:auto; padding:2vmin; text-align:center;
+  background:rgba(18,20,24,.93) } .kit-zoom:has(:checked) img { width:min(100%, 72rem) !important; border:0 }
+@media (max-width:40rem) { .kit table { font-size:12.5px } .kit table th, .kit table td { padding-right:.9em }
+  .kit table td.kit-long { min-width:11em } .kit dl.kit-facts { display:block } .kit .kit-facts dd { margin:0 0 .5em } }
+@media (prefers-color-scheme:dark) { :root { --ink:#e3e5e9; --paper:#16181c; --soft:#9ba3ae } .kit { DARK }
+  .kit img { filter:brightness(.9) } }
+@page { margin:16mm }
+@media print { body { font-size:10pt; max-width:none; padding:0 } tr, figure { break-inside:avoid }
+  .kit table { font-size:7.5pt } .kit table th, .kit table td { padding-right:.7em }
+  .kit table td.kit-long { min-width:0 } .kit-pages { grid-template-columns:repeat(3, 1fr) } }
+</style>""".replace("DARK", show.DARK)
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>
-<body>{body}</body></html>
+<meta name="viewport" content="width=device-width, initial-scale=1">{style}</head>
+<body class="report">{body}</body></html>
 """
 
 
@@ -35,37 +53,162 @@ class IdeaReport:
 
     def __init__(self, run: Run, record: Record):
         self.record, self.home = record, run.path / record.idea.Name
+        self.heading = record.idea.Title
+
+    def _left(self, name: str, kind: Any) -> Any:
+        file = self.home / name
+        return kind(load_json(file)) if file.is_file() else None
+
+    @cached_property
+    def ledger(self) -> results.Ledger | None:
+        """The numbers, if a run has ended."""
+        return self._left("results.json", results.Ledger.model_validate)
+
+    @cached_property
+    def review(self) -> Ensemble | None:
+        """The review, if there is one."""
+        return self._left("review.json", Ensemble.from_form)
+
+    def outcome(self) -> list[show.Html]:
+        """Verdicts and decision in short."""
+        return [*(self.ledger.badges() if self.ledger else []), *([self.review.meta.badge()] if self.review else [])]
 
     def _repr_html_(self) -> str:
-        parts = [self._what, self._numbers, self._figures, self._paper, self._review]
-        return f"<h2>{show.cell(self.record.idea.Title)}</h2>" + "".join(part() for part in parts)
+        idea = self.record.idea
+        head = f"<section id='{idea.Name}'><h2>{show.cell(self.heading)}</h2>"
+        badges = f"<div class='badges'>{''.join([*self.record.badges(), *self.outcome()])}</div>"
+        lead = f"<p class='lead'>{show.cell(idea.Hypothesis)}</p>" if idea.Hypothesis else ""
+        parts = {"What was predicted, and what came out": (self._plan(), "02_experiments"),
+                 "Curves": (self._figures(), "02_experiments"), "Numbers": (self._numbers(), "02_experiments"),
+                 "The paper": (self._paper(), "03_paper"), "The review": (self._review(), "04_review")}  # fmt: skip
+        body = (f"<h3>{title}</h3>" + (html or f"<p class='missing'>Not there yet: {stage} makes it.</p>")
+                for title, (html, stage) in parts.items())  # fmt: skip
+        return show.block(head, badges, lead, self.record.facts(), *body, "</section>")
 
-    def _what(self) -> str:
-        return self.record._repr_html_()
+    def _plan(self) -> str:
+        plan = self._left("plan.json", Plan.model_validate)
+        if not plan:
+            return ""
+        columns = ["Run", "Arm", "Role", "Predicted before the run", "Came out"]
+        rows = [[f"run_{n}", arm.title, arm.role, arm.prediction, signs(self.verdicts(f"run_{n}"))]
+                for n, arm in enumerate(plan.arms, 1)]  # fmt: skip
+        return show.table(columns, rows) + record_of(self.home)
 
-    def _numbers(self) -> str:
-        plan, numbers = self.home / "plan.json", self.home / "results.json"
-        if not numbers.is_file():
-            return "<p>No run has ended yet.</p>"
-        html = "<h3>What was measured</h3>" + results.Ledger.model_validate(load_json(numbers))._repr_html_()
-        if plan.is_file():
-            arms = Plan.model_validate(load_json(plan)).arms
-            html += show.table(["Run", "Arm", "Predicted before the run"],
-                               [[f"run_{n}", arm.title, arm.prediction] for n, arm in enumerate(arms, 1)])  # fmt: skip
-        return html
+    def verdicts(self, run: str = "") -> Counter:
+        """How many headline comparisons came out which way."""
+        return self.ledger.verdicts(run) if self.ledger else Counter()
 
     def _figures(self) -> str:
-        return show.gallery(sorted((self.home / "figures").glob("*.png")))
+        files = sorted((self.home / "figures").glob("*.png"))
+        captions = self._left("captions.json", Captions.model_validate) or Captions(figures=[])
+        return show.gallery(files, captions={c.file: c.caption for c in captions.figures}) if files else ""
+
+    def _numbers(self) -> str:
+        return self.ledger._repr_html_() if self.ledger else ""
 
     def _paper(self) -> str:
-        pages = sorted((self.home / "paper" / "pages").glob("*.png"))
-        return "<h3>The paper</h3>" + (show.gallery(pages, "31%") if pages else "<p>Not written yet.</p>")
+        pdf, pages = self.home / "paper" / "paper.pdf", sorted((self.home / "paper" / "pages").glob("*.png"))
+        if not (pdf.is_file() and pages):
+            return ""
+        data = f"data:application/pdf;base64,{base64.b64encode(pdf.read_bytes()).decode()}"
+        link = f"<a download='{self.record.idea.Name}.pdf' href='{data}'>paper.pdf</a>"
+        return f"<p>{link}, {len(pages)} pages; a click on a page enlarges it.</p>{show.gallery(pages, columns=3)}"
 
     def _review(self) -> str:
-        file = self.home / "review.json"
-        if not file.is_file():
-            return "<h3>The review</h3><p>Not reviewed yet.</p>"
-        return "<h3>The review</h3>" + Ensemble.from_form(load_json(file))._repr_html_()
+        return self.review._repr_html_() if self.review else ""
+
+
+class Overview:
+    """The head of the page: what was asked, what came of it, how long it took and what it cost."""
+
+    def __init__(self, run: Run):
+        self.run, self.records = run, run.archive().records
+        self.chosen = [IdeaReport(run, record) for record in self.records if record.chosen]
+
+    def ideas(self) -> list[IdeaReport]:
+        """The chosen ideas; one alone stands under the page's own title."""
+        if len(self.chosen) == 1:
+            self.chosen[0].heading = "The idea"
+        return self.chosen
+
+    @property
+    def title(self) -> str:
+        """The idea's title, or how many ideas there are."""
+        count = (
+            f"{len(self.chosen) or len(self.records) or 'No'} ideas for {self.run.about.get('template', 'a template')}"
+        )
+        return self.chosen[0].record.idea.Title if len(self.chosen) == 1 else count
+
+    def summary(self) -> show.Html:
+        """The run in one line."""
+        return show.block(show.title(self.title), show.tiles(self._summary()))
+
+    def _repr_html_(self) -> str:
+        words = f"Notebook Scientist · run {self.run.name} · {self.run.about.get('started', '')[:10]}"
+        head = f"<p class='eyebrow'>{show.cell(words)}</p><h1>{show.cell(self.title)}</h1>"
+        return show.block(head, show.tiles(self._summary()), self._contents())
+
+    def _summary(self) -> list[tuple[str, Any]]:
+        scores = [idea.review.meta for idea in self.chosen if idea.review]
+        decisions = Counter(f"{r.Decision} · {r.Overall}/10" if len(scores) == 1 else r.Decision for r in scores)
+        said = ", ".join(f"{n} × {what}" if len(scores) > 1 else what for what, n in decisions.items())
+        count = sum((idea.verdicts() for idea in self.chosen), Counter())
+        return [
+            ("Ideas", f"{len(self.chosen)} of {len(self.records)} chosen"),
+            ("Verdicts", signs(count) or "none yet"),
+            ("Decision", said or "not reviewed yet"), ("Time", duration(self.run)),
+            ("Cost", total_cost(self.run)), ("Model", self.run.about.get("model", "")),
+        ]  # fmt: skip
+
+    def _contents(self) -> str:
+        """Every idea with its outcome, each chosen one a link to its part of the page."""
+        if not self.records:
+            return "<p class='missing'>No ideas yet: 01_ideas makes them.</p>"
+        outcomes = {idea.record.idea.Name: idea.outcome() for idea in self.chosen}
+        rows = []
+        for record in sorted(self.records, key=lambda record: not record.chosen):
+            idea, text = record.idea, show.cell(record.idea.Title)
+            link = f"<a href='#{idea.Name}'>{text}</a>" if record.chosen else text
+            state = show.tinted("chosen, not begun" if record.chosen else "not chosen", "soft")
+            rows.append([show.Html(link), idea.Interestingness, idea.Feasibility, idea.Novelty,
+                         show.badge(record.novelty.verdict, TONES[record.novelty.verdict]),
+                         show.Html(" ".join(outcomes.get(idea.Name) or [state]))])  # fmt: skip
+        columns = ["Idea", "Interest", "Feasible", "New", "Literature", "What became of it"]
+        return f"<nav>{show.table(columns, rows)}</nav>" if len(rows) > 1 else ""
+
+
+class Expense:
+    """What a run took, stage by stage and call by call, and what it ran on."""
+
+    def __init__(self, run: Run):
+        self.run = run
+
+    def _repr_html_(self) -> str:
+        about, calls = self.run.about, call_table(self.run)
+        took = [[*name.partition(" ")[::2], round(part["seconds"], 1), round(part["kit"], 1)]
+                for name, part in about.get("stages", {}).items()]  # fmt: skip
+        stages = show.table(["Stage", "Idea", "Seconds", "of them the kit itself"], took) if took else ""
+        prompts = calls._repr_html_()
+        if len(calls.rows) > 40:
+            prompts = show.paragraph(f"Total: {calls.total}") + show.details("Prompt by prompt", prompts)
+        versions = show.details("Versions", show.facts(about.get("versions", {}).items()))
+        given = ((name, str(value)) for name, value in about.get("parameters", {}).items())
+        return show.block(stages, prompts, versions, show.details("Parameters", show.facts(given)))
+
+
+def signs(count: Counter) -> show.Html:
+    """A count of verdicts, in signs."""
+    words = (f'<span class="kit-{ledger.TONES[verdict]}" title="{verdict}">{mark} {count[verdict]}</span>'
+             for verdict, mark in ledger.MARKS.items() if count[verdict])  # fmt: skip
+    return show.Html(" &nbsp;".join(words))
+
+
+def duration(run: Run) -> str:
+    """How long it took: the stages, or the calls and programs in it where these were done in earlier sittings."""
+    stages = run.about.get("stages", {}).values()
+    steps = [*run.calls.finished(), *run.steps.finished()]
+    seconds = max(sum(part["seconds"] for part in parts) for parts in (stages, steps))
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.2g} s"
 
 
 def build_report(run: Run) -> Path:
@@ -74,11 +217,14 @@ def build_report(run: Run) -> Path:
     from nbconvert import HTMLExporter
 
     copy = pipeline.run_stage("report", run.path / "notebooks" / "report.ipynb", run_dir=str(run.path))
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, embed_images=True)
     notebook = nbformat.read(copy, as_version=4)
     notebook.metadata.pop("widgets", None)
+    notebook.cells = [cell for cell in notebook.cells if "about-the-notebook" not in cell.metadata.get("tags", [])]
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True,
+                            exclude_anchor_links=True)  # fmt: skip
     body, _ = exporter.from_notebook_node(notebook)
-    return save(run.path / "report.html", PAGE.format(title=f"Run {run.name}", style=STYLE, body=body))
+    page = PAGE.format(title=f"Run {show.cell(run.name)}", style=show.STYLE + STYLE, body=body.replace(show.STYLE, ""))
+    return save(run.path / "report.html", page)
 
 
 def closing_words(run: Run, report: Path) -> str:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from kit import show
+
 Score = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 Verdict = Literal["better", "worse", "inconclusive", "not comparable"]
 
@@ -79,6 +81,11 @@ class Plan(BaseModel):
 
     question: str = Field(description="the question that the runs answer together")
     arms: list[Arm] = Field(min_length=1)
+
+    def _repr_html_(self) -> str:
+        rows = [[f"run_{n}", arm.title, arm.role, arm.change, arm.prediction] for n, arm in enumerate(self.arms, 1)]
+        columns = ["Run", "Arm", "Role", "What changes, and why", "Predicted before the run"]
+        return show.block(show.title(self.question), show.table(columns, rows))
 
 
 class Edit(BaseModel):
@@ -229,11 +236,21 @@ class Build(BaseModel):
     engine: str = ""
     problems: list[Problem] = []
 
+    def _repr_html_(self) -> str:
+        fatal = [p for p in self.problems if p.fatal]
+        verdict = show.badge("built", "good") if self.ok else show.badge("not built", "bad")
+        done = f"{self.pages} pages, {self.seconds:g} s with {self.engine}" if self.ok else f"{len(fatal)} to mend"
+        rows = [[p.kind, p.message, p.line or ""] for p in self.problems]
+        remarks = show.table(["Kind", "What", "Line"], rows)
+        folded = show.details(f"{len(rows)} remark{'s' * (len(rows) > 1)}", remarks) if self.ok else remarks
+        return show.block(show.title(self.pdf or "paper.pdf", verdict, show.cell(done)), folded if rows else "")
+
 
 # --- stage 4: review ----------------------------------------------------------------------------
 
 Four = Literal[1, 2, 3, 4]
 Five = Literal[1, 2, 3, 4, 5]
+POINTS = ("Strengths", "Weaknesses", "Questions", "Limitations")
 
 
 class Review(BaseModel):
@@ -257,3 +274,14 @@ class Review(BaseModel):
     Decision: Literal["Accept", "Reject"]
 
     model_config = {"populate_by_name": True}
+
+    def points(self) -> show.Html:
+        """What the reviewer lists."""
+        return show.cards({name: getattr(self, name) for name in POINTS})
+
+    def badge(self) -> show.Html:
+        """The decision, with the score that goes with it."""
+        return show.badge(f"{self.Decision} · {self.Overall}/10", "good" if self.Decision == "Accept" else "bad")
+
+    def _repr_html_(self) -> str:
+        return show.block(show.title("Review", self.badge()), show.paragraph(self.Summary), self.points())

@@ -80,7 +80,7 @@ class Run:
         started = about.get("started", "")[:16].replace("T", " ")
         chosen = sum(record.chosen for record in records)
         return show.block(show.title(f"Run {self.name}"), show.facts([
-            ("Template", about.get("template")), ("Model", about.get("model")), ("Started", started),
+            ("Template", about.get("template")), ("Model", about.get("model")), ("Started (UTC)", started),
             ("Ideas", f"{len(records)}, {chosen} chosen" if records else "none yet"),
             ("Folder", show.Html(f"<code>{show.cell(self.path)}</code>")),
         ]))  # fmt: skip

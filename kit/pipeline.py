@@ -4,6 +4,7 @@ import ast
 import builtins
 import difflib
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ def _papermill() -> Any:
     return papermill
 
 
-def _kernel_config() -> Any:
+def _kernel_config(room: str) -> Any:
     from traitlets.config import Config
 
-    return Config({"KernelManager": {"transport": "ipc"}})  # no port that others on the machine could read
+    # Sockets in a room of the kernel's own: no port that others on the machine could read, no name that two share.
+    return Config({"KernelManager": {"transport": "ipc", "ip": f"{room}/kernel"}})
 
 
 def notebook(stage: str) -> Path:
@@ -65,10 +67,11 @@ def run_stage(stage: str, output: Path, **values: Any) -> Path:
     output.parent.mkdir(parents=True, exist_ok=True)
     papermill = _papermill()
     try:
-        papermill.execute_notebook(
-            str(notebook(stage)), str(output), parameters=values, kernel_name="python3", progress_bar=False,
-            cwd=str(workspace.project_root()), config=_kernel_config(),
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="kit-", ignore_cleanup_errors=True) as room:
+            papermill.execute_notebook(
+                str(notebook(stage)), str(output), parameters=values, kernel_name="python3", progress_bar=False,
+                cwd=str(workspace.project_root()), config=_kernel_config(room),
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         of_python = hasattr(builtins, error.ename)  # the kit's own errors say all by themselves
         reason = f"{error.ename}: {error.evalue}" if of_python else error.evalue

@@ -82,7 +82,8 @@ def tex(text: str) -> str:
 
 def to_ascii(markup: str) -> str:
     """The same for text that is LaTeX already: only what is not ASCII changes."""
-    letters = unicodedata.normalize("NFC", markup)
+    # A backslash before such a letter or at the end is no command, and would hide the brace that comes after it.
+    letters = re.sub(r"\\+(?=\s*$|[^\x00-\x7f])", "", unicodedata.normalize("NFC", markup))
     return " ".join("".join(c if ord(c) < 128 else _letter(c) for c in letters).split())
 
 

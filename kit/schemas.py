@@ -213,6 +213,7 @@ class Finding(BaseModel):
 
     query: str
     papers: list[Paper] = []
+    thoughts: str = ""  # of the model, when it asked: what it made of the searches before
     trouble: str = ""  # why nothing could be searched
 
 

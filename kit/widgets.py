@@ -8,6 +8,7 @@ import ipywidgets as w
 
 from kit import show
 from kit.archive import TONES, Archive, Record
+from kit.llm import Call, call_table, trace
 from kit.schemas import Idea, Novelty
 from kit.workspace import Run
 
@@ -180,7 +181,37 @@ class IdeaPicker(w.VBox):
 
     def _repr_mimebundle_(self, **options):
         """The widget for a browser, and a table for everybody else."""
-        bundle = super()._repr_mimebundle_(**options)
-        data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
-        data = (data or {}) | {"text/html": self.run.archive()._repr_html_()}
-        return (data, *rest) if rest else data
+        return _with_html(super()._repr_mimebundle_(**options), self.run.archive()._repr_html_())
+
+
+def _with_html(bundle: Any, html: str) -> Any:
+    """What a widget shows, with HTML for those who cannot show a widget."""
+    data, *rest = bundle if isinstance(bundle, tuple) else (bundle,)
+    data = (data or {}) | {"text/html": html}
+    return (data, *rest) if rest else data
+
+
+class CallView(w.VBox):
+    """What the calls of a run took, and for one that is picked all that was said in it."""
+
+    def __init__(self, run: Run):
+        self.table, self.calls = call_table(run), trace(run)
+        options = [(f"{call.number}. {call.title}", call.number - 1) for call in self.calls]
+        self.pick = w.Dropdown(options=[("a call to read …", None), *options], layout=w.Layout(width="420px"))
+        self.said = w.HTML()
+        self.pick.observe(lambda change: self._show(change["new"]), "value")
+        super().__init__([w.HTML(f"{CSS}{self.table._repr_html_()}"), self.pick, self.said])
+
+    def _show(self, place: int | None) -> None:
+        self.said.value = f"<div class='kit'>{_said(self.calls[place])}</div>" if place is not None else ""
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget for a browser, and the table for everybody else."""
+        return _with_html(super()._repr_mimebundle_(**options), self.table._repr_html_())
+
+
+def _said(call: Call) -> str:
+    """A call in full: the reply open, what stands behind it folded away."""
+    turns = [("system", call.turn["system"]), *((m["role"], m["content"]) for m in call.turn["messages"])]
+    folded = [show.details(f"{role}, {len(text):,} characters", show.listing(text)) for role, text in turns]
+    return show.block(show.paragraph(call.took), *folded, show.listing(call.turn["reply"]))

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from kit.archive import Archive, Record
+from kit.llm import connect
 from kit.schemas import Idea, Novelty
-from kit.widgets import IdeaPicker
+from kit.template import Template
+from kit.widgets import CallView, IdeaPicker
 from kit.workspace import Run
 
 
@@ -149,3 +151,17 @@ def test_an_empty_archive_shows(tmp_path: Path):
     picker = IdeaPicker(Run(tmp_path))
     picker.select.click()
     assert picker.rows == {} and "No ideas" in picker.listing.children[0].value and not list(tmp_path.iterdir())
+
+
+def test_a_call_can_be_picked_and_read(tmp_path: Path, script):
+    (tmp_path / "experiment.py").write_text("rate = '<b>'\n")
+    run, template = Run(tmp_path / "run"), Template(name="t", path=tmp_path)
+    script.append(idea("one").model_dump_json())
+    connect(run, "test/any", "ideas", template=template).ask("ideas/propose", Idea, archive=Archive(), number=1)
+    view = CallView(run)
+    assert len(view.pick.options) == 2 and not view.said.value
+    view.pick.value = 0
+    assert "On &lt;one&gt;" in view.said.value and "Propose idea 1" in view.said.value
+    assert "rate = &#x27;&lt;b&gt;&#x27;" in view.said.value
+    bundle = view._repr_mimebundle_()
+    assert "propose" in (bundle[0] if isinstance(bundle, tuple) else bundle)["text/html"]

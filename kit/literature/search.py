@@ -43,12 +43,12 @@ class Literature:
                 troubles.append(f"{engine}: {error}")
         raise LiteratureUnavailable("No literature engine answered. " + " ".join(troubles))
 
-    def find(self, query: str, limit: int = 10) -> Finding:
+    def find(self, query: str, limit: int = 10, thoughts: str = "") -> Finding:
         """The same as a finding; an engine that is down is on record there and loses nobody an idea."""
         try:
-            return Finding(query=query, papers=self.search(query, limit))
+            return Finding(query=query, papers=self.search(query, limit), thoughts=thoughts)
         except LiteratureUnavailable as error:
-            return Finding(query=query, trouble=str(error))
+            return Finding(query=query, trouble=str(error), thoughts=thoughts)
 
     def _ask(self, engine: str, query: str, limit: int) -> list[Paper]:
         if engine in REMOTE:

@@ -107,7 +107,7 @@ class Call(NamedTuple):
 def trace(run: Run) -> list[Call]:
     """Every call of a run, oldest first, with its prompt and its reply."""
     turns = {}
-    for file in run.path.glob("**/chats/*.jsonl"):
+    for file in [*run.path.glob("chats/*.jsonl"), *run.path.glob("*/chats/*.jsonl")]:
         for line in file.read_text(encoding="utf-8").splitlines():
             turn = json.loads(line)
             turns[turn["call"]] = turn

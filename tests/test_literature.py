@@ -27,7 +27,7 @@ from kit.literature import LiteratureUnavailable
 from kit.literature.ask import PAUSE
 from kit.literature.engines import LONGEST, plain_query
 from kit.literature.words import clean, tex
-from kit.schemas import Finding, KitError, Paper, Problem
+from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, Paper, Problem, Query
 
 ROOT = Path(__file__).parent.parent
 SCHOLAR = ROOT.parent / "shared" / "tools" / "scholar_server.py"
@@ -582,3 +582,19 @@ def test_real_papers_are_found_through_rate_limits_and_garbage(tmp_path: Path, s
     assert "Denoising Diffusion Probabilistic Models" in {p.title for p in papers}
     assert [f.trouble for f in findings] == ["", "", ""] and len(papers) == len({p.key for p in papers})
     assert len(bibtexparser.parse_string(literature.bibtex(papers)).entries) == len(papers)
+
+
+def test_a_verdict_rests_on_papers_that_were_found():
+    idea = Idea(Name="an_idea", Title="T", Experiment="E", Interestingness=5, Feasibility=5, Novelty=5)
+    inquiry = literature.Inquiry(literature.connect(), idea)
+    with pytest.raises(FormatError, match="unchecked"):
+        inquiry.check(Novelty(verdict="novel"))
+    inquiry.follow(Query(thoughts="", query="denoising diffusion", done=False))
+    found = inquiry.papers[0].key
+    inquiry.check(Novelty(verdict="not novel", papers=[found]))
+    with pytest.raises(FormatError, match="needs the key"):
+        inquiry.check(Novelty(verdict="not novel"))
+    with pytest.raises(FormatError, match="No search found smith2099"):
+        inquiry.check(Novelty(verdict="novel", papers=[found, "smith2099"]))
+    inquiry.follow(Query(thoughts="", query="", done=True))
+    assert inquiry.done and len(inquiry.findings) == 1

@@ -98,7 +98,7 @@ def seen(run: Path, pattern: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "moment", ["calls/ideas.-.reflect*.json", "*/run_1/final_info.json", "*/paper/paper.tex"],
+    "moment", ["calls/ideas.*.reflect*.json", "*/run_1/final_info.json", "*/paper/paper.tex"],
     ids=["ideas", "experiments", "paper"],
 )  # fmt: skip
 def test_killed_at_any_moment_nothing_is_done_twice(moment: str, tmp_path: Path):

@@ -2,7 +2,7 @@
 
 from kit.literature.ask import LiteratureUnavailable
 from kit.literature.bib import bibtex, read_bib
-from kit.literature.search import ENGINES, SHIPPED, Literature, connect, merge, rank
+from kit.literature.search import ENGINES, SHIPPED, Inquiry, Literature, connect, merge, rank
 
-__all__ = ["ENGINES", "SHIPPED", "Literature", "LiteratureUnavailable", "bibtex", "connect", "merge", "rank",
+__all__ = ["ENGINES", "SHIPPED", "Inquiry", "Literature", "LiteratureUnavailable", "bibtex", "connect", "merge", "rank",
            "read_bib"]  # fmt: skip

@@ -17,7 +17,7 @@ from kit.literature.engines import (
     plain_query,
 )
 from kit.literature.words import plain, words
-from kit.schemas import Finding, KitError, Paper
+from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, Paper, Query
 
 SHIPPED = Path(__file__).parent.parent / "bibliography.bib"
 REMOTE: dict[str, tuple[Callable[[str, int], Question], Callable[[dict], Paper]]] = {
@@ -61,6 +61,40 @@ class Literature:
         if file is None or not file.is_file():
             raise KitError(f"The engine 'bib' needs a .bib file, and {file} is none.")
         return rank(read_bib(file), query)[:limit]
+
+
+class Inquiry:
+    """The searches made for one idea, until its critic has seen enough."""
+
+    def __init__(self, library: Literature, idea: Idea):
+        self.library, self.idea = library, idea
+        self.findings: list[Finding] = []
+        self.done = False
+
+    def follow(self, query: Query) -> None:
+        """Make the search that was asked for, or end where no more is needed."""
+        self.done = query.done
+        if not self.done:
+            self.findings.append(self.library.find(query.query, thoughts=query.thoughts))
+
+    @property
+    def papers(self) -> list[Paper]:
+        """All that was found, each paper once."""
+        return merge(self.findings)
+
+    def check(self, novelty: Novelty) -> None:
+        """FormatError where a verdict rests on papers that no search found."""
+        keys = [paper.key for paper in self.papers]
+        if unknown := [key for key in novelty.papers if key not in keys]:
+            raise FormatError(f"No search found {', '.join(unknown)}: name papers by their keys in the list.")
+        if novelty.verdict == "not novel" and not novelty.papers:
+            raise FormatError('"not novel" needs the key of the paper that asks the same question.')
+        if novelty.verdict == "novel" and not keys:
+            raise FormatError('The searches found nothing to compare with, so the verdict is "unchecked".')
+
+    def __str__(self) -> str:
+        searches = "; ".join(f"{finding.query} ({len(finding.papers)})" for finding in self.findings)
+        return f"{self.idea.Name}: {len(self.papers)} papers. {searches}"
 
 
 def connect(

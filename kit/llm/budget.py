@@ -63,8 +63,8 @@ def refuse_unknown_price(limits: tuple[Amount, Amount], provider: Provider, mode
 class Purse:
     """The budget of a run and of each of its ideas, shared by all processes that work on the run."""
 
-    def __init__(self, run: Run, idea: str):
-        self.run, self.idea = run, idea
+    def __init__(self, run: Run):
+        self.run = run
         self.whole, self.each = parse(run.about.get("budget", "")), parse(run.about.get("idea_budget", ""))
         self._known: dict[str, dict] = {}  # a finished call never changes: read once
 
@@ -74,7 +74,7 @@ class Purse:
         return any(limit is not None for limit in (*self.whole, *self.each))
 
     @contextmanager
-    def hold(self, request: Request, provider: Provider, intent: Intent) -> Iterator[Request]:
+    def hold(self, request: Request, provider: Provider, idea: str, intent: Intent) -> Iterator[Request]:
         """Set the worst case of a call aside while it is made; BudgetError when it could exceed what is left."""
         if not self.is_limited or provider.name == "offline":
             yield request
@@ -83,9 +83,9 @@ class Purse:
         worst = _worst(request, provider)
         with locked(self.run.path / "calls" / "locks" / "budget.lock"):
             self._check(worst, self.whole, "the run", "", "budget", intent)
-            if self.idea:
-                self._check(worst, self.each, f"the idea {self.idea}", self.idea, "idea_budget", intent)
-            intent.write(worst=worst._asdict(), idea=self.idea)
+            if idea:
+                self._check(worst, self.each, f"the idea {idea}", idea, "idea_budget", intent)
+            intent.write(worst=worst._asdict(), idea=idea)
         yield request
 
     def _check(self, worst: Amount, limit: Amount, whose: str, idea: str, name: str, intent: Intent) -> None:

@@ -37,7 +37,7 @@ class Chat:
         self.run, self.model, self.stage, self.idea, self.seed = run, model, stage, idea, seed
         self.common = common
         self.provider, self.model_name = find_provider(model)
-        self.purse = budget.Purse(run, idea)
+        self.purse = budget.Purse(run)
         budget.refuse_unknown_price((self.purse.whole, self.purse.each), self.provider, self.model_name)
         self.file = (run.path / idea if idea else run.path) / "chats" / f"{stage}.jsonl"
         self.turns: dict[str, str] = _read_turns(self.file)
@@ -99,13 +99,14 @@ class Chat:
         return Request(self.model_name, prompt, system, [message], everything, reply, self.seed, index)
 
     def _complete(self, request: Request, attempt: int) -> Completion:
-        key = Key(self.stage, request.prompt.partition("/")[2], self.idea, request.index, attempt)
+        idea = self.idea or getattr(request.values.get("idea"), "Name", "")
+        key = Key(self.stage, request.prompt.partition("/")[2], idea, request.index, attempt)
         content = [self.model, self.seed, request.system, request.messages]
         if request.pictures:
             content.append(pictures.digests(list(request.pictures)))
 
         def call(intent: Intent) -> dict:
-            with self.purse.hold(request._replace(say=intent.remark), self.provider, intent) as held:
+            with self.purse.hold(request._replace(say=intent.remark), self.provider, idea, intent) as held:
                 completion = load_answer(self.provider)(held, self.provider)
             return {"model": self.model, "prompt": request.prompt, "pictures_given": len(request.pictures),
                     "characters_in": _size(request), **completion.model_dump()}  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import running
 
 from kit import process
 
@@ -30,8 +31,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits to be reaped does not."""
-    state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return bool(state.strip()) and not state.startswith("Z")
+    return any(process.pid == pid for process in running())
 
 
 @pytest.mark.parametrize("code", [0, 1, 7])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import running
 
 from kit import sandbox
 
@@ -63,8 +64,7 @@ def run(code: str, folder: Path, level: str, **options: Any) -> sandbox.Finished
 
 def is_running(marker: str) -> bool:
     """Whether a `sleep` of that many seconds runs; a pid inside a namespace says nothing outside."""
-    shown = subprocess.run(["ps", "-eo", "state=,args="], capture_output=True, text=True, check=True).stdout
-    return any(line.endswith(f"sleep {marker}") and not line.startswith("Z") for line in shown.splitlines())
+    return any(process.args.endswith(f"sleep {marker}") for process in running())
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kit import editor, results, sandbox, show, workspace
-from kit.schemas import Arm, Edit, FormatError, Idea, KitError, Note, Plan, RunResult
+from kit.schemas import Arm, Edit, FormatError, Idea, KitError, NewMetric, Note, Plan, RunResult
 from kit.store import Intent, Key, Steps, digest, save, save_json
-from kit.template import SKIPPED, Template
+from kit.template import SKIPPED, Metric, Template
 from kit.workspace import Run
 
 LEFT_BEHIND = ("run_*", "worked", *SKIPPED)  # parts of a template that a run does not need
@@ -151,7 +151,13 @@ class Bench:
     def ledger(self) -> results.Ledger:
         """Every number so far, with the comparisons; written to results.json."""
         flagged = {name: result.protected for name, result in self.runs.items() if result.protected}
-        ledger = results.build_ledger(self.folder, self.labels(), self.template, flagged=flagged, preset=self.preset)
+        plan = self._plan()
+        numbers = {arm.name: f"run_{number}" for number, arm in enumerate(plan.arms, 1)} if plan else {}
+        ledger = results.build_ledger(
+            self.folder, self.labels(), self.template, flagged=flagged, preset=self.preset,
+            references={numbers[arm.name]: numbers.get(arm.compare_with, "run_0") for arm in plan.arms} if plan else {},
+            declared={metric.name: declared(metric) for metric in plan.metrics} if plan else {},
+        )  # fmt: skip
         save_json(self.folder / "results.json", ledger)
         return ledger
 
@@ -247,6 +253,12 @@ class Trial:
         self.diff = editor.diff(before, self.code, "experiment.py")
         save(self.bench.folder / "history" / f"{self.run}.{self.attempt}.patch", self.diff)
         save(self.bench.folder / "experiment.py", self.code)
+
+
+def declared(metric: NewMetric) -> Metric:
+    """A metric of the plan as one of the template; it was planned to decide, so it is shown with those that do."""
+    direction = None if metric.direction == "none" else metric.direction
+    return Metric(label=metric.label, direction=direction, headline=direction is not None)
 
 
 def record_of(folder: Path) -> show.Html:

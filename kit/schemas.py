@@ -6,7 +6,7 @@ No type that a model fills in holds an open dictionary: providers' strict modes 
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from kit import show
 
@@ -72,8 +72,19 @@ class Arm(BaseModel):
     title: str = Field(description="the label used in tables and figures, at most 40 characters")
     role: Literal["variant", "control", "ablation"] = "variant"
     start_from: str = Field(default="run_0", description="run_0 for the baseline's code, or the name of an earlier arm")
+    compare_with: str = Field(
+        default="run_0", description="the arm that this one is held against, beside run_0, where that is another"
+    )
     change: str = Field(description="what is changed in the code, and why")
     prediction: str = Field(description="what the result will be, written before the run")
+
+
+class NewMetric(BaseModel):
+    """A number that the planned edits add to final_info.json, declared before the first run."""
+
+    name: str = Field(description="its name in final_info.json", pattern=r"^[A-Za-z][A-Za-z0-9_]{1,59}$")
+    label: str = Field(description="the name that tables show")
+    direction: Literal["min", "max", "none"] = Field(description="min: lower is better; none: it is not compared")
 
 
 class Plan(BaseModel):
@@ -81,6 +92,21 @@ class Plan(BaseModel):
 
     question: str = Field(description="the question that the runs answer together")
     arms: list[Arm] = Field(min_length=1)
+    metrics: list[NewMetric] = Field(
+        default_factory=list, description="numbers that the template does not measure yet; often empty"
+    )
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Plan":
+        known = ["run_0"]
+        for arm in self.arms:
+            if arm.name in known:
+                raise ValueError(f"two runs are called {arm.name!r}")
+            for field, name in (("start_from", arm.start_from), ("compare_with", arm.compare_with)):
+                if name not in known:
+                    raise ValueError(f"{field} of {arm.name!r} is {name!r}; before it there are {', '.join(known)}")
+            known.append(arm.name)
+        return self
 
     def _repr_html_(self) -> str:
         rows = [[f"run_{n}", arm.title, arm.role, arm.change, arm.prediction] for n, arm in enumerate(self.arms, 1)]

@@ -126,3 +126,23 @@ def test_an_unknown_preset_names_those_that_exist(template: Path):
 def test_an_unknown_template_names_those_that_exist():
     with pytest.raises(KitError, match="Known templates"):
         load_template("difusion_2d")
+
+
+def test_an_arm_is_compared_with_the_arm_that_the_plan_names(template: Path):
+    plan = PLAN.model_copy(deep=True)
+    plan.arms[1].start_from = plan.arms[1].compare_with = "large"
+    bench = bench_for(template).baseline(60)
+    for trial in bench.trials(plan, max_iters=1):
+        trial.carry_out(rate("0.3") if trial.arm.name == "large" else rate("0.01", old="0.3"), 60)
+    pairs = {(c.run, c.baseline) for c in bench.ledger().comparisons}
+    assert pairs == {("run_1", "run_0"), ("run_2", "run_0"), ("run_2", "run_1")}
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"name": "large"}, "two runs are called"), ({"compare_with": "huge"}, "compare_with of 'small' is 'huge'"),
+    ({"start_from": "small"}, "before it there are run_0, large"),
+])  # fmt: skip
+def test_a_plan_names_only_runs_that_it_has(change: dict, said: str):
+    arms = [PLAN.arms[0].model_dump(), PLAN.arms[1].model_dump() | change]
+    with pytest.raises(ValueError, match=said):
+        Plan(question="?", arms=arms)

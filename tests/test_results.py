@@ -507,3 +507,24 @@ def test_no_table_is_wider_than_the_text_or_longer_than_a_page(tmp_path: Path):
     build, log = compile_paper(tmp_path / "paper", ledger, r"\kittable{results}\kittable{comparisons}")
     assert build.ok and "overfull" not in {p.kind for p in build.problems}, build.problems
     assert "Float too large" not in log and "Overfull" not in log
+
+
+def test_a_run_is_held_against_its_own_reference_and_by_a_declared_metric(tmp_path: Path):
+    for run, loss in (("run_0", 1.0), ("run_1", 2.0), ("run_2", 1.5)):
+        values = [loss, loss + 0.01, loss + 0.02 * loss]  # differences that vary from seed to seed
+        info = {"means": {"loss": sum(values) / 3}, "seeds": {"loss": values}}
+        if run != "run_0":  # what the baseline does not measure
+            gains = [3.0 * loss, 3.1 * loss, 3.2 * loss]
+            info["means"]["gain"], info["seeds"]["gain"] = gains[1], gains
+        write(tmp_path, run, {"d": info})
+    template = Template(name="t", path=tmp_path, metrics={"loss": LOSS})
+    labels = {"run_0": "Baseline", "run_1": "Reference", "run_2": "Variant"}
+    gain = Metric(direction="max", label="Gain", headline=True)
+    ledger = results.build_ledger(tmp_path, labels, template, references={"run_2": "run_1"}, declared={"gain": gain})
+    said = {(c.metric, c.run, c.baseline): c.verdict for c in ledger.comparisons}
+    assert said == {
+        ("loss", "run_1", "run_0"): "worse", ("loss", "run_2", "run_0"): "worse",
+        ("loss", "run_2", "run_1"): "better", ("gain", "run_2", "run_1"): "worse",
+    }  # fmt: skip
+    assert "Variant vs. Reference" in results.tables(ledger)["comparisons"]
+    assert r"\KitComparison{d/gain}{run_2}{run_1}" in results.macros(ledger)

@@ -112,22 +112,27 @@ def _said(c: Comparison) -> str:
 
 def build_ledger(
     folder: Path, labels: Mapping[str, str], template: Template, *, flagged: Mapping[str, list[str]] | None = None,
-    preset: str = "",
+    preset: str = "", references: Mapping[str, str] | None = None, declared: Mapping[str, Metric] | None = None,
 ) -> Ledger:  # fmt: skip
-    """Read folder/run_*/final_info.json for the runs in `labels` and compare each with run_0.
+    """Read folder/run_*/final_info.json for the runs in `labels`; compare each with run_0 and with its reference.
 
-    A run in `flagged` changed the code that measures; it is listed and compared with nothing. The preset says
-    how many seeds stand behind a standard error that comes without values per seed.
+    `declared` are metrics that the plan adds to those of the template, which stay as they are. A run in `flagged`
+    changed the code that measures; it is listed and compared with nothing. The preset says how many seeds stand
+    behind a standard error that comes without values per seed.
     """
     runs = dict(sorted(labels.items(), key=lambda item: int(item[0].removeprefix("run_"))))
     num_seeds = template.presets.get(preset, Preset()).seeds
     measured = {run: read_final_info(folder / run, num_seeds) for run in runs}
     names = dict.fromkeys(m for sets in measured.values() for values in sets.values() for m in values.means)
-    ledger = Ledger(runs=runs, metrics={name: template.metric(name) for name in names}, flagged=dict(flagged or {}))
+    known = dict(declared or {}) | template.metrics
+    metrics = {name: known.get(name) or template.metric(name) for name in names}
+    ledger = Ledger(runs=runs, metrics=metrics, flagged=dict(flagged or {}))
     for run, sets in measured.items():
         ledger.numbers += _numbers(run, sets)
-    for run in list(runs)[1:] if "run_0" in runs else []:
-        ledger.comparisons += _compare_runs(ledger, measured, run)
+    for run in list(runs)[1:]:
+        for baseline in dict.fromkeys(["run_0", (references or {}).get(run, "run_0")]):
+            if baseline in runs and baseline != run:
+                ledger.comparisons += _compare_runs(ledger, measured, run, baseline)
     ledger.numbers += _summary(ledger)
     return ledger
 
@@ -152,13 +157,14 @@ def _num_seeds(sets: Mapping[str, Measured]) -> int:
     return listed or max((values.num_seeds for values in sets.values() if values.stderrs), default=1)
 
 
-def _compare_runs(ledger: Ledger, measured: Mapping, run: str) -> list[Comparison]:
+def _compare_runs(ledger: Ledger, measured: Mapping, run: str, baseline: str) -> list[Comparison]:
     made = []
-    for metric, about in ledger.metrics.items():
-        for dataset, reference in measured["run_0"].items():
-            place = {"dataset": dataset, "run": run, "baseline": "run_0"}
+    known = {metric for values in measured[baseline].values() for metric in values.means}
+    for metric, about in ((name, about) for name, about in ledger.metrics.items() if name in known):
+        for dataset, reference in measured[baseline].items():
+            place = {"dataset": dataset, "run": run, "baseline": baseline}
             ours = measured[run].get(dataset, Measured(means={}))
-            if changed := ledger.flagged.get(run):
+            if changed := [*ledger.flagged.get(run, []), *ledger.flagged.get(baseline, [])]:
                 reason = f"the run changed what measures it: {', '.join(changed)}"
                 made.append(no_verdict({"metric": metric, **place}, None, reason))
             else:

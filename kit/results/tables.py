@@ -122,15 +122,21 @@ def _timing_caption(ledger: Ledger, times: list[str]) -> str:
 def _comparisons(ledger: Ledger) -> str:
     units: list[list[Row]] = []
     for metric in ledger.headline():
-        groups = [[c for c in ledger.comparisons if (c.metric, c.run) == (metric, run)] for run in ledger.runs]
-        first, *others = [list(_group_rows(ledger, group)) for group in groups if group]
+        mine = [c for c in ledger.comparisons if c.metric == metric]
+        pairs = dict.fromkeys((c.run, c.baseline) for c in mine)
+        groups = [[c for c in mine if (c.run, c.baseline) == pair] for pair in pairs]
+        if not groups:
+            continue
+        first, *others = [list(_group_rows(ledger, group)) for group in groups]
         units += [[_heading(rf"\emph{{{_label(ledger, metric)}}}", 5), *first], *others]
     head = r"Run & Dataset & Difference [interval] & Effect & Verdict"
     parts = [_tabular(_name_column(ledger) + "lrrl", head, rows) for rows in _pack(units)]
     level = f"{100 * ledger.comparisons[0].confidence:g}"
     methods = " or ".join(dict.fromkeys(METHODS[c.method] for c in ledger.comparisons if c.method in METHODS))
+    others = any(c.baseline != "run_0" for c in ledger.comparisons)
+    reference = "the baseline, or the run named after it" if others else "the baseline"
     caption = (
-        rf"Each run less the baseline: mean difference with its {level}\,\% interval, {methods}; its size in units of "
+        rf"Each run less {reference}: mean difference with its {level}\,\% interval, {methods}; its size in units of "
         "its standard deviation over seeds; and the verdict that follows from interval and direction."
     )
     return _floats("comparisons", caption, parts)
@@ -139,7 +145,8 @@ def _comparisons(ledger: Ledger) -> str:
 def _group_rows(ledger: Ledger, group: list[Comparison]) -> Iterator[Row]:
     """The comparisons of one run on one metric; its name stands once, and may run down over the rows below."""
     for place, c in enumerate(group):
-        title = ledger.runs[c.run] if place == 0 else ""
+        against = "" if c.baseline == "run_0" else f" vs. {ledger.runs[c.baseline]}"
+        title = ledger.runs[c.run] + against if place == 0 else ""
         over = 1 < _lines(title) <= len(group)
         name = rf"\kitover{{{escape(title)}}}" if over else escape(title)
         effect = "--" if c.effect is None else show_effect(c.effect)

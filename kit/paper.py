@@ -45,11 +45,20 @@ class Manuscript:
             raise KitError(f"{file} is missing: run 02_experiments for the idea {self.idea.Name!r} first.")
         return load_json(file)
 
+    def changes(self) -> dict[str, str]:
+        """What each run that ended well changed in the program it started from, as a patch."""
+        found = {}
+        for run in list(self.ledger.runs)[1:]:
+            patches = sorted((self.home / "history").glob(f"{run}.*.patch"))
+            found[run] = "\n".join(patch.read_text(encoding="utf-8") for patch in patches)
+        return found
+
     def common(self) -> dict[str, Any]:
         """What every prompt of this stage may use."""
         notes = (self.home / "notes.md").read_text(encoding="utf-8")
         return {"template": self.template, "idea": self.idea, "plan": self.plan, "notes": notes,
-                "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables)}  # fmt: skip
+                "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables),
+                "changes": self.changes()}  # fmt: skip
 
     # --- references -----------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 COMMON = {
     "ideas": {"template"},
     "experiments": {"template", "idea"},
-    "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables"},
+    "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes"},
     "review": {"persona"},
 }
 

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import os
 import sys
 
 from kit import __version__
@@ -20,7 +21,7 @@ examples:
   kit run --template diffusion_2d --model offline --num_ideas 1     no key, no GPU, no network
   kit run --template diffusion_2d --model openai/gpt-4o --select best:2
   kit run ... --fresh                                               start anew; the old folder is kept aside
-  kit run --template diffusion_2d --model anthropic/claude-sonnet-4-5 --budget "$5"
+  kit run --template diffusion_2d --model anthropic/claude-sonnet-4-5 --budget "5 dollars"
   kit report outputs/demo                                           one HTML page of a run
   kit cost demo                                                     what its calls took
   kit trace demo 7                                                  all that was said in the seventh
@@ -40,6 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     except KitError as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `kit trace | head`: whoever read has read enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # the interpreter flushes it at its end
+        return 0
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -77,7 +81,7 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
     """One option for each parameter of a stage's notebook, with the notebook's own words."""
     from kit.pipeline import STAGES, notebook, parameters
 
-    seen: set[str] = set()
+    seen: set[str] = {"idea"}  # each chosen idea is carried out
     for stage in STAGES:
         group = parser.add_argument_group(f"{stage} ({notebook(stage).name})")
         for name, about in parameters(stage).items():
@@ -103,6 +107,9 @@ def do_run(arguments: argparse.Namespace) -> int:
     from kit.report import build_report, closing_words
 
     values = {n: v for n, v in vars(arguments).items() if n not in ("do", "fresh")}
+    for name in ("budget", "idea_budget"):
+        if values.get(name) == "":  # a shell makes nothing of "$5"
+            raise KitError(f"--{name} is empty. Write 5 dollars, or '$5' in single quotes; leave it out for no limit.")
     run = pipeline.run_all(fresh=arguments.fresh, **values)
     print(closing_words(run, build_report(run)))
     return 0
@@ -131,6 +138,8 @@ def do_trace(arguments: argparse.Namespace) -> int:
     from kit import workspace
     from kit.llm import trace
 
+    if arguments.run.isdigit() and not workspace.run_path(arguments.run).exists():
+        arguments.run, arguments.number = "", int(arguments.run)  # `kit trace 7`: of the latest run
     calls = trace(workspace.open_run(arguments.run))
     if arguments.number is None:
         print("\n".join(f"{call.number:4}  {call.title:60} {call.took}" for call in calls))

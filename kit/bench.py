@@ -171,7 +171,12 @@ class Bench:
             f"## {run}: {arm.title} ({arm.role})\n\n{arm.change}\n\nPredicted: {arm.prediction}\n\n{text}\n"
         )
         title = f"# {self.idea.Title}\n\n{self.idea.Hypothesis}\n\n"
-        save(self.folder / "notes.md", title + "\n".join(self.notes[name] for name in sorted(self.notes)))
+        save(self.folder / "notes.md", title + self.lab_book)
+
+    @property
+    def lab_book(self) -> str:
+        """The notes of all runs so far."""
+        return "\n".join(self.notes[name] for name in sorted(self.notes))
 
     @property
     def plot_code(self) -> str:

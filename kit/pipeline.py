@@ -16,8 +16,8 @@ from kit.store import now
 from kit.template import load_template
 from kit.workspace import Run
 
-# Parameters that are no part of the name of a run's folder: in it already, or free to change when it goes on.
-UNNAMED = ("run_dir", "template", "model", "budget", "idea_budget")
+# What the name of a run's folder is made of, as in 01_ideas: with the others changed, the run goes on where it is.
+NAMING = ("template", "model", "run_dir", "seed", "num_ideas")
 STAGES = {"ideas": "01_ideas", "experiments": "02_experiments", "paper": "03_paper", "review": "04_review"}
 
 
@@ -94,16 +94,16 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
     An idea that fails does not stop the others; it is named at the end in a KitError.
     """
     values = _complete(values)
-    given = {n: v for n, v in values.items() if n not in UNNAMED}
     load_template(values["template"])  # an unknown template stops before a folder is made
-    name = values["run_dir"] or workspace.run_name(values["template"], values["model"], **given)
+    name = values["run_dir"] or workspace.run_name(
+        values["template"], values["model"], seed=values["seed"], num_ideas=values["num_ideas"]
+    )
     path = workspace.run_path(name)
     if fresh:
         workspace.set_aside(path)
     run, failed = Run(path), {}
-    num_ideas = int(values.get("num_ideas", ast.literal_eval(parameters("ideas")["num_ideas"]["default"])))
     with Progress(run) as progress:
-        progress.say(f"{path}, cost: {forecast(values['model'], values['template'], num_ideas)}")
+        progress.say(f"{path}, cost: {forecast(values['model'], values['template'], values['num_ideas'])}")
         with progress.doing("ideas", ""):
             mine = {n: v for n, v in values.items() if n in parameters("ideas")}
             run_stage("ideas", path / "notebooks" / f"{STAGES['ideas']}.ipynb", **mine | {"run_dir": str(path)})
@@ -129,7 +129,7 @@ def _complete(values: dict[str, Any]) -> dict[str, Any]:
     for name in values:
         if name not in known:
             raise KitError(f"There is no parameter {name!r}. {_suggest(name, known)}")
-    needed = {name: ast.literal_eval(known[name]["default"]) for name in ("template", "model", "run_dir")}
+    needed = {name: ast.literal_eval(known[name]["default"]) for name in NAMING}
     return needed | values
 
 

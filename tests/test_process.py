@@ -170,6 +170,7 @@ def test_listener_that_fails_ends_the_program(tmp_path: Path) -> None:
 
 def test_interrupt_ends_the_program_and_goes_on(tmp_path: Path) -> None:
     pids: list[int] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets background jobs ignore it
 
     def start(pid: int) -> None:
         pids.append(pid)

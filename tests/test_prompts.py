@@ -37,7 +37,9 @@ def asks() -> list[tuple[str, str, set[str]]]:
     return found
 
 
-@pytest.mark.parametrize("where, prompt, given", asks(), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    "where, prompt, given", asks(), ids=lambda value: " ".join(sorted(value)) if isinstance(value, set) else value
+)
 def test_ask_gives_what_the_prompt_names(where: str, prompt: str, given: set[str]):
     needed = prompts.value_names(prompt)
     common = COMMON[prompt.partition("/")[0]]

@@ -528,3 +528,10 @@ def test_a_run_is_held_against_its_own_reference_and_by_a_declared_metric(tmp_pa
     }  # fmt: skip
     assert "Variant vs. Reference" in results.tables(ledger)["comparisons"]
     assert r"\KitComparison{d/gain}{run_2}{run_1}" in results.macros(ledger)
+
+
+def test_an_end_near_zero_is_seen_on_its_side():
+    place = {"dataset": "d", "metric": "m", "run": "run_1", "baseline": "run_0", "method": "paired t"}
+    near = Comparison(**place, difference=0.0037, low=1.3e-5, high=0.0074, n=3, verdict="worse")
+    low = re.search(r"\[([\d.]+),", show_comparison(near))
+    assert low and float(low[1]) > 0

@@ -104,7 +104,12 @@ def connect(
     cache: Path | None = None,
     deadline: float = 60,
 ) -> Literature:
-    """A search over the engines named, tried in this order; `deadline` in seconds for one query."""
+    """A search over the engines named, tried in this order; `deadline` in seconds for one query.
+
+    The path of a .bib file is an engine, too.
+    """
+    files = [workspace.project_root() / name for name in engines if name.endswith(".bib")]
+    engines, bib = ["bib" if name.endswith(".bib") else name for name in engines], bib or (files or [None])[0]
     if unknown := [name for name in engines if name not in ENGINES]:
         raise KitError(f"There is no literature engine {unknown[0]!r}. Engines: {', '.join(ENGINES)}.")
     return Literature(engines, bib, cache or workspace.outputs() / "_literature", deadline)

@@ -1,6 +1,7 @@
 """What a run may spend: before each call the worst case is held against what is left."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -15,8 +16,13 @@ from kit.workspace import Run
 
 ROOM = 8192  # tokens that a reply may take, where there is a budget
 TOKENS_PER_BYTE = 0.5  # the most that tokenizers make of text in any language, less than half of it in English
-PARTS = {"dollars": r"\$\s*([\d_.]+)", "tokens": r"([\d_]+)\s*tokens?", "calls": r"([\d_]+)\s*calls?"}
-FORM = '"$5", "2_000_000 tokens", "300 calls", or several of them with commas between'
+PARTS = {
+    "dollars": r"\$\s*\d[\d_.]*|\d[\d_.]*\s*dollars?",
+    "tokens": r"\d[\d_]*\s*tokens?",
+    "calls": r"\d[\d_]*\s*calls?",
+}
+PAUSE = 0.05  # seconds between two looks at what is set aside
+FORM = '"5 dollars", "2_000_000 tokens", "300 calls", or several of them with commas between'
 
 
 class BudgetError(KitError):
@@ -42,7 +48,7 @@ def parse(text: str) -> Amount:
     left, found = text, {}
     for name, pattern in PARTS.items():
         if match := re.search(pattern, left):
-            found[name] = float(match[1].replace("_", ""))
+            found[name] = float(re.sub(r"[^\d.]", "", match[0]))
             left = left.replace(match[0], "", 1)
     if left.strip(" ,") or (text.strip() and not found):
         raise KitError(f"The budget {text!r} cannot be read. Write {FORM}.")
@@ -81,37 +87,46 @@ class Purse:
             return
         request = request._replace(room=request.room or ROOM)
         worst = _worst(request, provider)
-        with locked(self.run.path / "calls" / "locks" / "budget.lock"):
-            self._check(worst, self.whole, "the run", "", "budget", intent)
-            if idea:
-                self._check(worst, self.each, f"the idea {idea}", idea, "idea_budget", intent)
-            intent.write(worst=worst._asdict(), idea=idea)
+        while not self._set_aside(worst, idea, intent):
+            time.sleep(PAUSE)  # what others have set aside is mostly not used up
         yield request
 
-    def _check(self, worst: Amount, limit: Amount, whose: str, idea: str, name: str, intent: Intent) -> None:
-        spent = self._spent(idea, intent)
-        for kind, most in limit._asdict().items():
-            if most is not None and getattr(spent, kind) + (getattr(worst, kind) or 0) > most:
-                raise BudgetError(
-                    f"The budget of {whose} is {limit}; {spent} are spent or set aside, and the next call could take "
-                    f"{worst}. It was not made. Raise `{name}` and run again: it goes on from here."
-                )
+    def _set_aside(self, worst: Amount, idea: str, intent: Intent) -> bool:
+        """Put the worst case on record; False while calls under way hold too much, BudgetError where it cannot fit."""
+        with locked(self.run.path / "calls" / "locks" / "budget.lock"):
+            fits = self._fits(worst, self.whole, "the run", "", "budget", intent)
+            if idea:
+                fits &= self._fits(worst, self.each, f"the idea {idea}", idea, "idea_budget", intent)
+            if fits:
+                intent.write(worst=worst._asdict(), idea=idea)
+            return fits
 
-    def _spent(self, idea: str, intent: Intent) -> Amount:
-        under_way = self._under_way(intent)  # first: a call that ends meanwhile is counted twice rather than never
+    def _fits(self, worst: Amount, limit: Amount, whose: str, idea: str, name: str, intent: Intent) -> bool:
+        under_way = self._under_way(idea, intent)  # first: a call that ends meanwhile counts twice rather than never
+        spent, fits = self._spent(idea), True
+        for kind, most in limit._asdict().items():
+            if most is None:
+                continue
+            at_least = getattr(spent, kind) + (getattr(worst, kind) or 0)
+            if at_least > most:
+                raise BudgetError(
+                    f"The budget of {whose} is {limit}; {spent} are spent, and the next call could take {worst}. "
+                    f"It was not made. Raise `{name}` and run again: it goes on from here."
+                )
+            fits &= at_least + sum(call["worst"][kind] or 0 for call in under_way) <= most
+        return fits
+
+    def _spent(self, idea: str) -> Amount:
         for file in (self.run.path / "calls").glob("*.json"):
             if file.name not in self._known:
                 self._known[file.name] = load_json(file)
-        mine = [call for call in self._known.values() if idea in ("", call["idea"])]
-        held = [Amount(**call["worst"]) for call in under_way if idea in ("", call["idea"])]
-        results = [call["result"] for call in mine]
+        results = [call["result"] for call in self._known.values() if idea in ("", call["idea"])]
         return Amount(
-            sum(r["cost"] or 0 for r in results) + sum(h.dollars or 0 for h in held),
-            sum(r["tokens_in"] + r["tokens_out"] for r in results) + sum(h.tokens or 0 for h in held),
-            len([r for r in results if not r["model"].startswith("offline")]) + len(held),
-        )
+            sum(r["cost"] or 0 for r in results), sum(r["tokens_in"] + r["tokens_out"] for r in results),
+            sum(not r["model"].startswith("offline") for r in results),
+        )  # fmt: skip
 
-    def _under_way(self, mine: Intent) -> list[dict]:
+    def _under_way(self, idea: str, mine: Intent) -> list[dict]:
         """Calls that are being made now, by this process and by others that are still there."""
         found = []
         for file in (self.run.path / "calls" / "intents").glob("*.json"):
@@ -119,7 +134,8 @@ class Purse:
                 left = load_json(file)
             except FileNotFoundError:  # it ended while we looked
                 continue
-            if file != mine.path and "worst" in left and process.identity(left["pid"]) == left["identity"]:
+            there = file != mine.path and "worst" in left and process.identity(left["pid"]) == left["identity"]
+            if there and idea in ("", left["idea"]):
                 found.append(left)
         return found
 

@@ -56,11 +56,16 @@ class Ledger(BaseModel):
 
     def for_prompt(self, run: str = "") -> str:
         """The ledger as a model reads it: `key = value`, then the comparisons with their verdicts."""
-        wanted = (run, "run_0", "summary") if run else (*self.runs, "summary")
-        lines = [f"{n.key} = {n.value:.4g}" for n in self.numbers
+        mine = [c for c in self.comparisons if run in ("", c.run)]
+        wanted = {run, "run_0", *(c.baseline for c in mine)} if run else {*self.runs, "summary"}
+        spreads = {n.key.removesuffix("/stderr"): n.value for n in self.numbers if n.statistic == "stderr"}
+        lines = [_line(n, spreads.get(n.key)) for n in self.numbers
                  if n.statistic != "stderr" and n.key.partition("/")[0] in wanted]  # fmt: skip
-        said = [_said(c) for c in self.comparisons if run in ("", c.run)]
-        return "\n".join([*lines, "", *(said or ["No run has been compared with the baseline yet."])])
+        said = [_said(c) for c in mine if c.low is not None]
+        unsaid = dict.fromkeys(f"{c.metric}, {c.run} against {c.baseline}: {c.verdict} ({c.reason})"
+                               for c in mine if c.low is None)  # fmt: skip
+        none = [] if mine else ["No run has been compared with the baseline yet."]
+        return "\n".join([*lines, "", *said, *unsaid, *none])
 
     def badges(self) -> list[show.Html]:
         """How many headline comparisons came out which way."""
@@ -101,6 +106,12 @@ def _mark(comparison: Comparison) -> str:
     hint = escape(comparison.reason or _said(comparison))
     tone, mark = TONES[comparison.verdict], MARKS[comparison.verdict]
     return f' <span class="kit-{tone}" title="{hint}">{mark}</span>'
+
+
+def _line(number: Number, spread: float | None) -> str:
+    """A number as a model reads it, with its spread and the values per seed behind it."""
+    words = f"{number.key} = {number.value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+    return words + (f"  (seeds: {', '.join(f'{value:.4g}' for value in number.seeds)})" if number.seeds else "")
 
 
 def _said(c: Comparison) -> str:

@@ -52,8 +52,11 @@ def show_comparison(c: Comparison) -> str:
     """Difference and interval, as text."""
     if c.low is None or c.high is None or c.difference is None:
         return "not comparable"
-    size = max(abs(c.low), abs(c.high))
-    (middle, low, high), exponent = digits([c.difference, c.low, c.high], _step(size, (c.high - c.low) / 4))
+    size, width = max(abs(c.low), abs(c.high)), c.high - c.low
+    spread = width / 4
+    if c.low * c.high > 0:  # an end that is near zero, and not zero, is to be seen on its side of it
+        spread = max(min(spread, abs(c.low), abs(c.high)), width / 1000)
+    (middle, low, high), exponent = digits([c.difference, c.low, c.high], _step(size, spread))
     return _times(f"{_signed(middle)} [{_signed(low)}, {_signed(high)}]", exponent, "(")
 
 

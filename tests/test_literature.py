@@ -598,3 +598,12 @@ def test_a_verdict_rests_on_papers_that_were_found():
         inquiry.check(Novelty(verdict="novel", papers=[found, "smith2099"]))
     inquiry.follow(Query(thoughts="", query="", done=True))
     assert inquiry.done and len(inquiry.findings) == 1
+
+
+def test_the_path_of_a_bib_file_is_an_engine(tmp_path: Path):
+    file = tmp_path / "my.bib"
+    file.write_text("@article{me2020, title={Quokkas at Large}, author={Me, A.}, journal={J}, year={2020}}")
+    found = literature.connect([str(file), "bibliography"]).search("quokkas")
+    assert [paper.key for paper in found] == ["me2020"]
+    with pytest.raises(KitError, match=r"none\.bib"):
+        literature.connect([str(tmp_path / "none.bib")]).search("quokkas")

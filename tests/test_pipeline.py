@@ -143,6 +143,11 @@ def test_bad_parameters_are_named_with_the_cure(argv: list[str], said: str, tmp_
     assert "Traceback" not in error
 
 
+def test_a_budget_that_the_shell_ate_is_no_unlimited_one(capsys):
+    assert main(["run", *TINY, "--budget", ""]) == 1
+    assert "single quotes" in capsys.readouterr().err
+
+
 def test_a_misspelt_option_is_refused_by_name(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--num_idea", "2"])
@@ -176,6 +181,19 @@ def test_help_reads_as_a_manual(capsys):
     assert "--num_reflections" in text and "how often each idea is looked at again" in text
     for words in ("ideas (01_ideas.ipynb)", "review (04_review.ipynb)", "--fresh"):
         assert words in text
+
+
+def test_cost_and_trace_show_the_calls(whole: Run, monkeypatch, capsys):
+    monkeypatch.setattr(workspace, "outputs", lambda: whole.path.parent)
+    assert main(["cost", whole.name]) == 0
+    assert "judge_novelty" in (said := capsys.readouterr().out) and "$0.00 (offline)" in said
+    assert main(["trace", whole.name]) == 0
+    assert "1  ideas/propose" in capsys.readouterr().out
+    assert main(["trace", "1"]) == 0, "of the latest run"
+    said = capsys.readouterr().out
+    assert "Propose idea 1" in said and "## reply" in said
+    assert main(["trace", whole.name, "999"]) == 1
+    assert "the run has 1 to" in capsys.readouterr().err
 
 
 def test_runs_are_listed(whole: Run, monkeypatch, capsys):

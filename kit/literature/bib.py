@@ -128,7 +128,7 @@ def _or_foreign(text: str, what: str) -> str:
 
 def _name(name: str, is_tex: bool) -> str:
     """An author as BibTeX takes one: brackets would end a label of natbib, and some names would be cut in parts."""
-    text = (_markup(name) if is_tex else tex(re.sub(r"[\[\](){}<>|\\\"~^]+", " ", name))).strip(" ,;")
+    text = (_markup(name) if is_tex else tex(re.sub(r"[\[\](){}<>|\\\"~^]+", " ", name))).lstrip(" ,;").rstrip(" ,;\\")
     if not re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)):
         return ""
     bare, seen = text, ""
@@ -157,7 +157,8 @@ def _markup(text: str) -> str:
     for letter in text:  # BibTeX counts \{ too
         depth += (letter == "{") - (letter == "}")
         lowest = min(lowest, depth)
-    if depth or lowest or len(re.findall(r"(?<!\\)\$", text)) % 2:
+    hidden = re.search(r"\\[{}]", text)  # a brace that some programs count and others do not
+    if depth or lowest or hidden or len(re.findall(r"(?<!\\)\$", text)) % 2:
         return tex(clean(text))
     if re.search(r"\\(?:url|href|ensuremath)\b|\\\(", text):
         return text

@@ -246,7 +246,7 @@ class Finding(BaseModel):
 class Problem(BaseModel):
     """Something wrong with a paper, said so that a writer can mend it."""
 
-    kind: str  # error, undefined reference, undefined citation, number, figure, label, overfull, chktex ...
+    kind: str  # error, reference, citation, number, literal number, comparison, figure, overfull, chktex …
     message: str
     file: str = ""
     line: int | None = None

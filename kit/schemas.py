@@ -276,8 +276,6 @@ class Build(BaseModel):
 # --- stage 4: review ----------------------------------------------------------------------------
 
 Four = Literal[1, 2, 3, 4]
-Five = Literal[1, 2, 3, 4, 5]
-POINTS = ("Strengths", "Weaknesses", "Questions", "Limitations")
 
 
 class Review(BaseModel):
@@ -297,14 +295,15 @@ class Review(BaseModel):
     Presentation: Four
     Contribution: Four
     Overall: Score
-    Confidence: Five
+    Confidence: Literal[1, 2, 3, 4, 5]
     Decision: Literal["Accept", "Reject"]
-
     model_config = {"populate_by_name": True}
 
     def points(self) -> show.Html:
         """What the reviewer lists."""
-        return show.cards({name: getattr(self, name) for name in POINTS})
+        return show.cards(
+            {name: getattr(self, name) for name in ("Strengths", "Weaknesses", "Questions", "Limitations")}
+        )
 
     def badge(self) -> show.Html:
         """The decision, with the score that goes with it."""
@@ -312,3 +311,11 @@ class Review(BaseModel):
 
     def _repr_html_(self) -> str:
         return show.block(show.title("Review", self.badge()), show.paragraph(self.Summary), self.points())
+
+
+class ReviewReflection(BaseModel):
+    """A review that its reviewer read again."""
+
+    thoughts: str
+    review: Review | None = Field(default=None, description="all of it in its mended form; null when nothing changes")
+    done: bool = Field(description="true when you would change nothing more")

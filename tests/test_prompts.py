@@ -15,7 +15,7 @@ COMMON = {
     "ideas": {"template"},
     "experiments": {"template", "idea"},
     "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes"},
-    "review": {"persona"},
+    "review": {"persona", "examples", "paper"},
 }
 
 

@@ -29,6 +29,7 @@ ANSWERS: dict[str, Answer] = {
     "paper/section": paper.section,
     "paper/mend": paper.mend,
     "review/review": review.review,
+    "review/reflect": review.reflect,
     "review/meta": review.meta,
 }
 

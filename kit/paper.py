@@ -1,6 +1,7 @@
 """The manuscript: sections a model wrote, around numbers, tables and references that it did not."""
 
 import ast
+import copy
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from kit import latex, literature, results, show
 from kit.archive import Record
+from kit.editor import Edits, apply, diff
 from kit.schemas import Build, Captions, Choices, FormatError, KitError, Paper, Plan, Problem, Reference
 from kit.store import Key, load_json, save, save_json
 from kit.template import load_template
@@ -44,6 +46,26 @@ class Manuscript:
         if not file.is_file():
             raise KitError(f"{file} is missing: run 02_experiments for the idea {self.idea.Name!r} first.")
         return load_json(file)
+
+    @classmethod
+    def reopen(cls, run: Run, record: Record, model: str = "") -> "Manuscript":
+        """The manuscript as 03_paper left it; KitError where there is none yet."""
+        paper = cls(run, record, model)
+        file = paper.folder / "manuscript.json"
+        if not file.is_file():
+            raise KitError(f"{file} is missing: run 03_paper for the idea {record.idea.Name!r} first.")
+        left = load_json(file)
+        paper.sections = {name: (paper.folder / "sections" / f"{name}.tex").read_text(encoding="utf-8").rstrip("\n")
+                          for name in left["sections"]}  # fmt: skip
+        paper.references = [Reference.model_validate(reference) for reference in left["references"]]
+        paper.papers = [Paper.model_validate(found) for found in left["papers"]]
+        return paper
+
+    def copy(self, folder: str) -> "Manuscript":
+        """The same manuscript, to be changed and built in another folder of the idea."""
+        other = copy.copy(self)
+        other.folder, other.sections = self.home / folder, dict(self.sections)
+        return other
 
     def changes(self) -> dict[str, str]:
         """What each run that ended well changed in the program it started from, as a patch."""
@@ -87,12 +109,33 @@ class Manuscript:
         """Take a section, or its mended form."""
         self.sections[section] = text.body
 
+    def files(self) -> dict[str, str]:
+        """The sections as files that a model can edit."""
+        return {f"{name}.tex": body for name, body in self.sections.items()}
+
+    def fits(self, edits: Edits) -> dict[str, str]:
+        """The sections with the edits made; FormatError where one does not fit, or leaves no valid section."""
+        after = apply(edits.edits, self.files(), allowed=self.files())
+        return {name.removesuffix(".tex"): latex.Section.parse(body).body if body != self.files()[name] else body
+                for name, body in after.items()}  # fmt: skip
+
+    def revise(self, edits: Edits) -> show.Html:
+        """Make the edits in the sections; what has changed, as patches."""
+        before, self.sections = self.sections, self.fits(edits)
+        patches = [diff(before[name], body, f"{name}.tex") for name, body in self.sections.items()
+                   if body != before[name]]  # fmt: skip
+        return show.block(*map(show.listing, patches))
+
     def text(self) -> str:
         """The paper so far, as its writer sees it."""
         return "\n\n".join(f"% {title(name)}\n{body}" for name, body in self.sections.items())
 
     def write(self) -> Path:
         """Write everything that LaTeX needs into the folder; the path of paper.tex."""
+        for name, body in self.sections.items():
+            save(self.folder / "sections" / f"{name}.tex", f"{body}\n")
+        left = {"sections": list(self.sections), "references": self.references, "papers": self.papers}
+        save_json(self.folder / "manuscript.json", left)
         for name, table in self.tables.items():
             save(self.folder / "tables" / f"{name}.tex", table)
         for caption in self.captions:

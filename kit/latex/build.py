@@ -28,7 +28,7 @@ def compile(folder: Path, timeout: float = 120) -> Build:
     command = _engine()
     room = folder / "build"
     shutil.rmtree(room, ignore_errors=True)
-    shutil.copytree(folder, room, ignore=shutil.ignore_patterns("build", "pages", "paper.pdf"))
+    shutil.copytree(folder, room, ignore=shutil.ignore_patterns("build", "pages", "sections", "paper.pdf"))
     done = process.run(command, cwd=room, timeout=timeout, env=_environment(), log=room / "engine.log")
     problems = _problems(room, done, timeout)
     pdf = room / "paper.pdf"

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kit.llm.providers import Completion, Provider, Request
-from kit.offline import experiments, ideas, paper, review
+from kit.offline import experiments, ideas, paper, review, revision
 
 Answer = Callable[[dict[str, Any], random.Random], BaseModel | str]
 
@@ -28,6 +28,7 @@ ANSWERS: dict[str, Answer] = {
     "paper/choose": paper.choose,
     "paper/section": paper.section,
     "paper/mend": paper.mend,
+    "paper/revise": revision.revise,
     "review/review": review.review,
     "review/meta": review.meta,
 }

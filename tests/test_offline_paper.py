@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from kit import latex, offline, results
-from kit.offline import paper
+from kit.offline import paper, revision
 from kit.paper import title
 from kit.schemas import Arm, Caption, Captions, Idea, KitError, Plan, Problem, Reference
 from kit.store import save_json
@@ -62,7 +62,9 @@ class Scene:
                 self.write(folder / f"run_{number}", shift, seeds)
                 self.labels[f"run_{number}"] = arm.title
         self.ledger = results.build_ledger(folder, self.labels, self.template, **more)
-        figures = [Caption(file=f"{name}.png", caption=f"{name} & all.") for name in ("loss_curves", "metrics")]
+        figures = [
+            Caption(file=f"{name}.png", caption=results.prose(f"{name} & all.")) for name in ("loss_curves", "metrics")
+        ]
         self.values: dict[str, Any] = {
             "template": self.template, "plan": Plan(question="Does the rate matter?", arms=arms), "ledger": self.ledger,
             "idea": Idea(Name="rate", Title="The Rate", Hypothesis="The rate decides_all", Experiment="Vary it.",
@@ -89,8 +91,7 @@ class Scene:
         """Every section, as it comes out of a chat."""
         made: dict[str, str] = {}
         for name in names:
-            so_far = "\n\n".join(made.values())
-            reply = paper.section({**self.values, "section": name, "so_far": so_far}, random.Random(0))
+            reply = paper.section({**self.values, "section": name, "written": made}, random.Random(0))
             made[name] = latex.Section.parse(str(reply)).body
         return made
 
@@ -215,12 +216,11 @@ def test_few_verdicts_are_held_against_chance(tmp_path: Path):
 
 def test_a_number_in_a_plan_is_mended_into_words():
     text = r"Rate 0.1 on \val{run_1/mod 0.1/loss}, 12 of 12 steps, version_12 and 250."
-    numbers = ("0.1", "12", "250")
-    problems = [Problem(kind="literal number", message=f"The number {n} in Results is typed, not") for n in numbers]
-    mended = paper.mend({"text": text, "problems": problems}, random.Random(0))
+    mended = text
+    for number in ("0.1", "12", "250"):
+        mended = revision.mend(mended, "literal number", f"The number {number} in Results is typed, not")
     assert mended == (
-        "```latex\nRate zero point one on \\val{run_1/mod 0.1/loss}, "
-        "twelve of twelve steps, version_12 and two five zero.\n```"
+        r"Rate zero point one on \val{run_1/mod 0.1/loss}, twelve of twelve steps, version_12 and two five zero."
     )
 
 

@@ -14,9 +14,11 @@ ROOT = Path(__file__).parent.parent
 COMMON = {
     "ideas": {"template"},
     "experiments": {"template", "idea"},
-    "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes"},
+    "citations": {"template", "idea", "plan"},
+    "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes", "numbers", "verdicts",
+              "outcome", "confidence", "conclusion"},
     "review": {"persona", "examples", "paper"},
-}
+}  # fmt: skip
 
 
 def notebook_code(file: Path) -> str:
@@ -33,7 +35,7 @@ def asks() -> list[tuple[str, str, set[str]]]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ask":
                 prompt = node.args[0].value
-                found.append((name, prompt, {k.arg for k in node.keywords} - {"index", "check"}))
+                found.append((name, prompt, {k.arg for k in node.keywords} - {"index", "check", "pictures"}))
     return found
 
 
@@ -44,7 +46,7 @@ def test_ask_gives_what_the_prompt_names(where: str, prompt: str, given: set[str
     needed = prompts.value_names(prompt)
     common = COMMON[prompt.partition("/")[0]]
     assert needed <= given | common, f"{where}: {prompt} lacks {needed - given - common}"
-    assert given <= needed | {"section", "round", "num_cite_rounds", "num_reflections"}, (
+    assert given <= needed | {"section", "references", "round", "num_cite_rounds", "num_reflections"}, (
         f"{where}: {prompt} does not use {given - needed}"
     )
 

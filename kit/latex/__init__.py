@@ -5,6 +5,7 @@ from kit.latex.check import check, used_keys
 from kit.latex.document import Section, assemble
 from kit.latex.log import parse_log
 from kit.latex.pages import pages, text
+from kit.latex.points import points
 from kit.latex.words import escape, to_latex
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "escape",
     "pages",
     "parse_log",
+    "points",
     "text",
     "to_latex",
     "used_keys",

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from statistics import median
 
 from kit.results.ledger import Ledger
 from kit.results.numbers import show_comparison, show_count, show_number
@@ -21,6 +22,13 @@ SHOWN_SEEDS = 8  # values per seed in the appendix
 def escape(text: str) -> str:
     """Plain text as LaTeX; a label that somebody wrote may hold any letter."""
     return "".join(SPECIAL.get(letter) or _letter(letter) for letter in unicodedata.normalize("NFC", text))
+
+
+def prose(text: str) -> str:
+    """Plain text that a model wrote, as LaTeX: formulas stay, `code` gets typewriter, the rest is escaped."""
+    parts = re.split(r"(\$(?!\s)[^$]+(?<!\s)\$|`[^`\n]+`)", " ".join(text.split()))
+    made = {"$": lambda part: part, "`": lambda part: rf"\texttt{{{escape(part[1:-1])}}}"}
+    return "".join(made.get(part[:1] if place % 2 else "", escape)(part) for place, part in enumerate(parts))
 
 
 def _letter(letter: str) -> str:
@@ -54,12 +62,28 @@ def _negated(value: float | None) -> float | None:
 
 
 def _shown(ledger: Ledger) -> list[tuple[Number, str]]:
-    """Each number as it is printed: a mean with the decimals of its standard error."""
-    spreads = {n.key: n.value for n in ledger.numbers if n.statistic == "stderr"}
-    show = {"stderr": lambda n: show_number(n.value, n.value),
-            "mean": lambda n: show_number(n.value, spreads.get(f"{n.key}/stderr")),
-            "count": lambda n: show_count(n.value), "setting": lambda n: show_count(n.value)}  # fmt: skip
-    return [(n, show[n.statistic](n)) for n in ledger.numbers]
+    """Each number as it is printed: the means of one metric with the same decimals, a count with those it has."""
+    means = [n for n in ledger.numbers if n.statistic == "mean"]
+    spreads = {n.key.removesuffix("/stderr"): n.value for n in ledger.numbers if n.statistic == "stderr"}
+    steps = {metric: _step([n for n in means if n.metric == metric], spreads) for metric in {n.metric for n in means}}
+    return [(n, _one(n, steps, spreads)) for n in ledger.numbers]
+
+
+def _one(number: Number, steps: Mapping[str, float | None], spreads: Mapping[str, float]) -> str:
+    if number.statistic in ("count", "setting"):
+        return show_count(number.value)
+    if number.statistic == "stderr":
+        return show_number(number.value, number.value)
+    common = show_number(number.value, steps.get(number.metric))
+    lost = number.value and not re.search(r"[1-9]", common)  # it is smaller than what the others vary by
+    return show_number(number.value, spreads.get(number.key)) if lost else common
+
+
+def _step(numbers: Sequence[Number], spreads: Mapping[str, float]) -> float | None:
+    """The spread that is usual for a metric: its decimals are those of all its means."""
+    known = [spreads[n.key] for n in numbers if spreads.get(n.key)]
+    sizes = [abs(n.value) / 100 for n in numbers if n.value and n.value != int(n.value)]
+    return median(known or sizes) if known or sizes else None
 
 
 # --- the appendix -------------------------------------------------------------------------------

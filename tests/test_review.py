@@ -21,9 +21,10 @@ from pypdfium2 import PdfDocument
 from kit import prompts
 from kit.llm import connect
 from kit.offline import review
-from kit.review import SCORES, STANCES, Ensemble, Panel, PaperText, read_examples, read_paper
+from kit.review import SCORES, STANCES, Ensemble, Panel, PaperText, Versions, read_examples, read_paper
 from kit.review.example import FOLDER
 from kit.schemas import KitError, Review, ReviewReflection
+from kit.store import save_json
 from kit.workspace import Run
 
 Change = Callable[[str], str]
@@ -700,3 +701,41 @@ def test_an_ensemble_shows_itself():
     reviews = ensemble(write() + "<b>", size=3)
     page = Ensemble(reviews=reviews, meta=reviews[0])._repr_html_()
     assert "Area chair" in page and "Review 3" in page
+    assert (
+        "looking closest at claims" in Ensemble(reviews=reviews[:1], meta=reviews[0], stances=["claims"])._repr_html_()
+    )
+
+
+def test_the_points_for_the_writer_are_the_chairs_first_and_each_once():
+    [one] = ensemble(write(), size=1)
+    say = [one.model_copy(update={"Weaknesses": weak, "Questions": ["Why?"]}) for weak in (["a", "b"], ["b", "c"])]
+    assert Ensemble(reviews=say, meta=say[1]).points() == ["b", "c", "a", "Why?"]
+
+
+# --- versions -----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(REVIEWS, min_size=1, max_size=4), min_size=2, max_size=2), REVIEWS, REVIEWS)
+def test_the_better_version_stands_and_of_equals_the_first(sets: list[list[Review]], first: Review, second: Review):
+    versions = Versions({"paper": Ensemble(reviews=sets[0], meta=first),
+                         "paper_improved": Ensemble(reviews=sets[1], meta=second)})  # fmt: skip
+    means = [round(statistics.fmean(r.Overall for r in reviews), 2) for reviews in sets]
+    ranks = list(zip(means, [first.Overall, second.Overall], strict=True))
+    form = json.loads(json.dumps(versions.form()))
+    assert form["paper"] == ("paper_improved" if ranks[1] > ranks[0] else "paper") + "/paper.pdf"
+    assert form["review"] == ("review_improved.json" if ranks[1] > ranks[0] else "review.json")
+    assert [(v["mean Overall"], v["area chair"]) for v in form["versions"].values()] == ranks
+    assert str(f"{means[0]:g}") in form["why"] or str(f"{means[1]:g}") in form["why"]
+    assert "After the review" in versions._repr_html_()
+
+
+def test_what_is_on_disk_is_read_as_versions(tmp_path: Path):
+    assert Versions.read(tmp_path).ensembles == {}
+    [one], [other] = ensemble(write(), size=1), ensemble(write(seeds="1"), size=1)
+    versions = Versions({"paper": Ensemble(reviews=[other], meta=other)})
+    save_json(tmp_path / "review.json", versions.ensembles["paper"].form())
+    assert Versions.read(tmp_path).ensembles == versions.ensembles, "a run from before there were versions"
+    versions.ensembles["paper_improved"] = Ensemble(reviews=[one], meta=one)
+    save_json(tmp_path / "review_improved.json", versions.ensembles["paper_improved"].form())
+    save_json(tmp_path / "final.json", versions.form())
+    assert Versions.read(tmp_path).ensembles == versions.ensembles and Versions.read(tmp_path).final == "paper_improved"

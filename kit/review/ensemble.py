@@ -30,6 +30,12 @@ class Ensemble(BaseModel):
                             "median": float(statistics.median(values))}  # fmt: skip
         return found
 
+    def points(self) -> list[str]:
+        """What a writer is to answer: weaknesses and questions, the area chair's first, each once."""
+        everybody = [self.meta, *self.reviews]
+        return list(dict.fromkeys(point for field in ("Weaknesses", "Questions") for review in everybody
+                                  for point in getattr(review, field)))  # fmt: skip
+
     def form(self) -> dict[str, Any]:
         """review.json: the meta-review in The AI Scientist's fields, with the reviews behind it."""
         dump = {"mode": "json", "by_alias": True}

@@ -46,6 +46,8 @@ class PaperText(BaseModel):
     def _repr_html_(self) -> str:
         clean = show.badge("hidden text taken out", "bad") if self.hidden else show.badge("nothing hidden", "good")
         size = f"{self.pages} pages, {len(self.text.split()):,} words"
+        if self.figures:
+            size += f", figures on page{'s' * (len(self.figures) > 1)} {', '.join(map(str, self.figures))}"
         return show.block(show.title(self.name, clean, show.cell(size)),
                           show.details("What was hidden", show.listing(self.hidden)) if self.hidden else "",
                           show.details("The text as the reviewers get it", show.listing(self.text)))  # fmt: skip

@@ -1,5 +1,7 @@
 """How often a paired t test calls two equal programs different when it is repeated after each new seed."""
 
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -28,7 +30,7 @@ def p_values(differences: np.ndarray) -> np.ndarray:
     return 2 * stats.t.sf(np.abs(mean / np.sqrt(variance / n)), n - 1)
 
 
-def share(hits: np.ndarray) -> str:
+def share(hits: Any) -> str:
     """Per cent, with the standard error of the simulation."""
     return f"{100 * hits.mean():.2f} ± {100 * hits.std() / np.sqrt(len(hits)):.2f}"
 

@@ -74,7 +74,7 @@ def _one(number: Number, steps: Mapping[str, float | None], spreads: Mapping[str
         return show_count(number.value)
     if number.statistic == "stderr":
         return show_number(number.value, number.value)
-    common = show_number(number.value, steps.get(number.metric))
+    common = show_number(number.value, steps.get(number.metric, spreads.get(number.key)))
     lost = number.value and not re.search(r"[1-9]", common)  # it is smaller than what the others vary by
     return show_number(number.value, spreads.get(number.key)) if lost else common
 

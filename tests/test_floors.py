@@ -15,8 +15,8 @@ FLOORS = [
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"bench", "paper", "widgets", "progress", "doctor"},
-    {"pipeline"},
+    {"bench", "paper", "widgets", "live", "progress", "doctor"},
+    {"pipeline", "check"},
     {"report"},
     {"__main__"},
 ]

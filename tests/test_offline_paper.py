@@ -6,7 +6,7 @@ import random
 import re
 import shutil
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -251,12 +251,15 @@ def test_the_paper_compiles(kind: str, tmp_path: Path):
 def test_a_caption_says_what_the_code_says(tmp_path: Path):
     ledger = Scene(tmp_path, OUTCOMES["one_run"]).ledger
     code = (load_template("diffusion_2d").path / "plot.py").read_text(encoding="utf-8")
-    ask: dict[str, Any] = {"ledger": ledger, "figures": ["samples.png", "loss_x.png"], "plot_code": code}
+    drawing = SimpleNamespace(code=code, figures=["samples.png", "loss_x.png"])
+    ask: dict[str, Any] = {"labels": ledger.runs, "drawing": drawing, "probes": []}
     reply = offline.experiments.caption(ask, random.Random(0))
     samples, loss = Captions.model_validate(reply).figures
     assert samples.caption.startswith("The data in the first column") and "Runs:" not in samples.caption
     assert loss.caption == "Loss x. The loss along training, for each run."
-    foreign = offline.experiments.caption(ask | {"plot_code": "def f(:"}, random.Random(0))
+    foreign = offline.experiments.caption(
+        ask | {"drawing": SimpleNamespace(code="def f(:", figures=["samples.png"])}, random.Random(0)
+    )
     assert foreign.figures[0].caption.endswith("Runs: run_0 is Baseline and run_1 is Half the rate.")
 
 

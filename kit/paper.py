@@ -122,8 +122,8 @@ class Manuscript:
 
     @property
     def found(self) -> list[Paper]:
-        """All papers that the searches found, each once."""
-        return literature.merge(self.findings)
+        """The papers that the searches found, each once, but for those by nobody: a reader could not find them."""
+        return [paper for paper in literature.merge(self.findings) if paper.authors]
 
     def knows(self, choices: Choices) -> None:
         """FormatError where a chosen key is not among the papers found."""

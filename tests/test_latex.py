@@ -283,6 +283,18 @@ def test_used_keys_come_once_and_in_order():
 
 # --- the log ------------------------------------------------------------------------------------
 
+
+def test_what_is_at_hand_is_to_be_shown_and_spoken_of():
+    tex = (
+        "\\section{Results}\nSee it.\n\\kittable{results}\n\\includegraphics{dino.png}\n\\label{fig:dino} \\label{eq:a}"
+    )
+    found = latex.unseen(tex, ["dino.png", "line.png"], ["results", "timing"])
+    assert [(p.line, p.fatal) for p in found] == [(None, False), (None, False), (3, False), (5, False)]
+    for words in ("figure 'line.png' is at hand", "table 'timing' is at hand", r"\ref{tab:results}", r"\ref{fig:dino}"):
+        assert words in said(found)
+    assert latex.unseen(RESULTS, ["dino.png"], ["results"]) == []
+
+
 SHARDS = [
     "./paper.tex:12: ",
     "! ",
@@ -320,12 +332,16 @@ def test_the_log_tells_bad_from_ugly():
     log = """Overfull \\hbox (3.1pt too wide) in paragraph at lines 5--6
 Overfull \\hbox (30.7pt too wide) in paragraph at lines 8--9
 LaTeX Warning: Label `a' multiply defined.
+LaTeX Warning: Float too large for page by 45.6pt on input line 51.
+Missing character: There is no Ω (U+03A9) in font ptmr8t!
 Warning--empty journal in b
 I was expecting a `,' or a `}'---line 4 of file references.bib
 """
     found = {(p.kind, p.fatal, p.line) for p in latex.parse_log(log)}
     assert found == {
         ("overfull", False, 8),
+        ("overfull", False, 51),
+        ("letter", False, None),
         ("label", True, None),
         ("bibtex", False, None),
         ("bibtex", True, 4),

@@ -14,6 +14,7 @@ from typing import Any
 from kit import latex, literature, results, show
 from kit.archive import Record
 from kit.editor import Edits, apply, diff
+from kit.letters import prose
 from kit.schemas import Build, Captions, Choices, Finding, FormatError, KitError, Paper, Plan, Problem, Reference
 from kit.store import Key, digest, load_json, save, save_json
 from kit.template import load_template
@@ -62,7 +63,7 @@ class Manuscript:
         self.ledger = results.Ledger.model_validate(self._left("results.json"))
         self.plan = Plan.model_validate(self._left("plan.json"))
         captions = Captions.model_validate(self._left("captions.json")).figures
-        self.captions = [c.model_copy(update={"caption": results.prose(c.caption)}) for c in captions]  # LaTeX-safe
+        self.captions = [c.model_copy(update={"caption": prose(c.caption)}) for c in captions]  # LaTeX-safe
         self.tables = results.tables(self.ledger)
         conclusion = self.home / "conclusion.json"
         self.conclusion = load_json(conclusion) if conclusion.is_file() else None

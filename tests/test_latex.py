@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kit import latex
-from kit.latex.words import uncommented
+from kit.letters import prose, uncommented
 from kit.schemas import Build, FormatError, KitError, Problem
 
 HAS_TEX = bool(shutil.which("tectonic") or (shutil.which("latexmk") and shutil.which("pdflatex")))
@@ -165,12 +165,10 @@ def test_any_reply_is_a_section_of_known_letters_or_a_format_error(reply: str):
     assert latex.Section.parse(f"```latex\n{body}\n```").body.strip() == body.strip() or "\\section" in body
 
 
-@given(st.text())
+@given(st.text() | st.lists(st.sampled_from(["$", "`", "扩", "_", "x", " "])).map("".join))
 def test_escaped_text_holds_no_command_and_balances(text: str):
-    try:
-        escaped = latex.escape(text)
-    except FormatError:
-        return
+    assert latex.to_latex(prose(text)) == prose(text), "a caption holds only letters that can be set"
+    escaped = latex.escape(text)
     assert uncommented(escaped) == escaped
     assert latex.Section.parse(f"x{escaped}").body
 
@@ -181,6 +179,13 @@ def test_letters_become_commands():
         r"5\ensuremath{^2}\ldots{}"
     )
     assert latex.escape("50 % of run_1 & {a}") == r"50 \% of run\_1 \& \{a\}"
+    assert latex.escape("扩散 ％") == r"?? \%"
+
+
+def test_a_caption_keeps_its_formulas_and_its_code():
+    assert prose("Loss of $x_t$ in `eval_loss`, 5 %;\nit cost $5 and\n$6.") == (
+        r"Loss of $x_t$ in \texttt{eval\_loss}, 5 \%; it cost \$5 and \$6."
+    )
 
 
 # --- the check ----------------------------------------------------------------------------------
@@ -459,7 +464,7 @@ def test_overfull_lines_and_slips_are_shown_but_do_no_harm(tmp_path: Path):
 
 @needs_tex
 def test_every_letter_that_is_let_through_can_be_set(tmp_path: Path):
-    from kit.latex.words import ABSENT, KNOWN, MATHS, TEXT
+    from kit.letters import ABSENT, KNOWN, MATHS, TEXT
 
     letters = [chr(n) for n in range(0xC0, 0x180) if chr(n) not in ABSENT] + [*KNOWN, *MATHS, *TEXT]
     body = " ".join(latex.to_latex(letter) + "x" for letter in letters)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from kit import latex, offline, results
+from kit.letters import prose
 from kit.offline import paper, revision
 from kit.paper import title
 from kit.schemas import Arm, Caption, Captions, Idea, KitError, Plan, Problem, Reference
@@ -62,9 +63,7 @@ class Scene:
                 self.write(folder / f"run_{number}", shift, seeds)
                 self.labels[f"run_{number}"] = arm.title
         self.ledger = results.build_ledger(folder, self.labels, self.template, **more)
-        figures = [
-            Caption(file=f"{name}.png", caption=results.prose(f"{name} & all.")) for name in ("loss_curves", "metrics")
-        ]
+        figures = [Caption(file=f"{name}.png", caption=prose(f"{name} & all.")) for name in ("loss_curves", "metrics")]
         self.values: dict[str, Any] = {
             "template": self.template, "plan": Plan(question="Does the rate matter?", arms=arms), "ledger": self.ledger,
             "idea": Idea(Name="rate", Title="The Rate", Hypothesis="The rate decides_all", Experiment="Vary it.",

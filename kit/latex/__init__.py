@@ -7,7 +7,7 @@ from kit.latex.document import Section, assemble
 from kit.latex.log import parse_log
 from kit.latex.pages import pages, text
 from kit.latex.points import points
-from kit.latex.words import escape, to_latex
+from kit.letters import escape, to_latex
 
 __all__ = [
     "Section",

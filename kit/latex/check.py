@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from kit.latex.words import uncommented
+from kit.letters import uncommented
 from kit.schemas import Problem
 
 KEY = re.compile(r"\\val\*?\{([^{}]*)\}")

@@ -110,14 +110,19 @@ class Manuscript:
             found[run] = "\n".join(patch.read_text(encoding="utf-8") for patch in patches)
         return found
 
+    def subject(self) -> dict[str, Any]:
+        """What the paper is about: all that whoever gathers its literature needs to know."""
+        return {"template": self.template, "idea": self.idea, "plan": self.plan}
+
     def common(self) -> dict[str, Any]:
         """What every prompt of this stage may use."""
         notes = (self.home / "notes.md").read_text(encoding="utf-8")
-        return {"template": self.template, "idea": self.idea, "plan": self.plan, "notes": notes, "ledger": self.ledger,
-                "figures": self.captions, "tables": list(self.tables), "changes": self.changes(),
-                "numbers": results.tell_numbers(self.ledger), "verdicts": results.tell_comparisons(self.ledger),
-                "outcome": results.tell_outcome(self.ledger), "confidence": f"{100 * results.CONFIDENCE:g} %",
-                "conclusion": self.conclusion}  # fmt: skip
+        return self.subject() | {
+            "notes": notes, "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables),
+            "changes": self.changes(), "numbers": results.tell_numbers(self.ledger),
+            "verdicts": results.tell_comparisons(self.ledger), "outcome": results.tell_outcome(self.ledger),
+            "confidence": f"{100 * results.CONFIDENCE:g} %", "conclusion": self.conclusion,
+        }  # fmt: skip
 
     # --- references -----------------------------------------------------------------------------
 

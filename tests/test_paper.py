@@ -160,7 +160,7 @@ def test_each_section_is_shown_what_it_needs_and_no_more(manuscript: Manuscript)
     assert "loss 0.315 ± 0.006" in results and r"\kittable{results}" in results and "ho2020" not in results
     assert "ho2020" in asked(manuscript, "related_work") and "0.315" not in asked(manuscript, "related_work")
     assert "```python" in asked(manuscript, "method") and "```python" not in asked(manuscript, "introduction")
-    assert all(text in asked(manuscript, "abstract") for text in TEXTS.values())
+    assert all((text in asked(manuscript, "abstract")) == (name != "abstract") for name, text in TEXTS.items())
     assert "ho2020" in asked(manuscript, "a_section_of_ones_own")
 
 

@@ -100,9 +100,12 @@ class Scene:
         tex = "\n".join(f"{heads[name]}\n{body}" for name, body in made.items())
         pairs = {(f"{c.dataset}/{c.metric}", *ends) for c in self.ledger.comparisons
                  for ends in ((c.run, c.baseline), (c.baseline, c.run))}  # fmt: skip
-        files = {figure.file for figure in self.values["figures"]}
-        return latex.check(tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs, figures=files,
-                           citations={r.key for r in self.values["references"]})  # fmt: skip
+        verdicts = {(f"{c.dataset}/{c.metric}", c.run, c.baseline): c.verdict for c in self.ledger.comparisons}
+        files, tables = [figure.file for figure in self.values["figures"]], self.values["tables"]
+        found = latex.check(tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs, figures=files,
+                            tables=tables, citations={r.key for r in self.values["references"]})  # fmt: skip
+        unseen = latex.unseen(tex, files, tables) if "results" in made else []
+        return [*found, *latex.claims(tex, verdicts), *unseen]
 
 
 def must_read_well(made: dict[str, str]) -> None:

@@ -2,7 +2,10 @@
 
 import ast
 import copy
+import hashlib
+import io
 import re
+import tokenize
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -11,13 +14,13 @@ from typing import Any
 from kit import latex, literature, results, show
 from kit.archive import Record
 from kit.editor import Edits, apply, diff
+from kit.letters import prose
 from kit.schemas import Build, Captions, Choices, Finding, FormatError, KitError, Paper, Plan, Problem, Reference
 from kit.store import Key, digest, load_json, save, save_json
 from kit.template import load_template
 from kit.workspace import Run
 
 SOURCES = ("*.tex", "*.sty", "*.bib", "tables/*.tex", "figures/*")  # what a PDF is made of
-SEEN = 8  # pages shown to a model; what follows is the appendix
 NOTICES = {
     "offline": "The text of this paper was produced by the scripted demo model of Notebook Scientist. "
     "The experiments were really run; no person has checked the prose.",
@@ -60,7 +63,7 @@ class Manuscript:
         self.ledger = results.Ledger.model_validate(self._left("results.json"))
         self.plan = Plan.model_validate(self._left("plan.json"))
         captions = Captions.model_validate(self._left("captions.json")).figures
-        self.captions = [c.model_copy(update={"caption": results.prose(c.caption)}) for c in captions]  # LaTeX-safe
+        self.captions = [c.model_copy(update={"caption": prose(c.caption)}) for c in captions]  # LaTeX-safe
         self.tables = results.tables(self.ledger)
         conclusion = self.home / "conclusion.json"
         self.conclusion = load_json(conclusion) if conclusion.is_file() else None
@@ -107,21 +110,26 @@ class Manuscript:
             found[run] = "\n".join(patch.read_text(encoding="utf-8") for patch in patches)
         return found
 
+    def subject(self) -> dict[str, Any]:
+        """What the paper is about: all that whoever gathers its literature needs to know."""
+        return {"template": self.template, "idea": self.idea, "plan": self.plan}
+
     def common(self) -> dict[str, Any]:
         """What every prompt of this stage may use."""
         notes = (self.home / "notes.md").read_text(encoding="utf-8")
-        return {"template": self.template, "idea": self.idea, "plan": self.plan, "notes": notes, "ledger": self.ledger,
-                "figures": self.captions, "tables": list(self.tables), "changes": self.changes(),
-                "numbers": results.tell_numbers(self.ledger), "verdicts": results.tell_comparisons(self.ledger),
-                "outcome": results.tell_outcome(self.ledger), "confidence": f"{100 * results.CONFIDENCE:g} %",
-                "conclusion": self.conclusion}  # fmt: skip
+        return self.subject() | {
+            "notes": notes, "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables),
+            "changes": self.changes(), "numbers": results.tell_numbers(self.ledger),
+            "verdicts": results.tell_comparisons(self.ledger), "outcome": results.tell_outcome(self.ledger),
+            "confidence": f"{100 * results.CONFIDENCE:g} %", "conclusion": self.conclusion,
+        }  # fmt: skip
 
     # --- references -----------------------------------------------------------------------------
 
     @property
     def found(self) -> list[Paper]:
-        """All papers that the searches found, each once."""
-        return literature.merge(self.findings)
+        """The papers that the searches found, each once, but for those by nobody: a reader could not find them."""
+        return [paper for paper in literature.merge(self.findings) if paper.authors]
 
     def knows(self, choices: Choices) -> None:
         """FormatError where a chosen key is not among the papers found."""
@@ -228,22 +236,22 @@ class Manuscript:
 
     def check(self, tex: str) -> list[Problem]:
         """What is wrong with the text before LaTeX has seen it."""
-        pairs = {(f"{c.dataset}/{c.metric}", *ends) for c in self.ledger.comparisons
-                 for ends in ((c.run, c.baseline), (c.baseline, c.run))}  # fmt: skip
-        return latex.check(
-            tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs,
-            citations={paper.key for paper in self.papers}, figures={c.file for c in self.captions},
-            settings=self.settings(),
+        verdicts = {(f"{c.dataset}/{c.metric}", c.run, c.baseline): c.verdict for c in self.ledger.comparisons}
+        turned = {(place, base, run): results.FLIPPED.get(said, said) for (place, run, base), said in verdicts.items()}
+        figures, tables = [c.file for c in self.captions], list(self.tables)
+        problems = latex.check(
+            tex, keys={n.key for n in self.ledger.numbers}, comparisons={*verdicts, *turned},
+            citations={paper.key for paper in self.papers}, figures=figures, tables=tables, settings=self.settings(),
         )  # fmt: skip
+        return [*problems, *latex.claims(tex, verdicts | turned), *latex.unseen(tex, figures, tables)]
 
     def settings(self) -> set[str]:
         """Numbers that stand in the code of the runs, as they are written there: the text may name them."""
         found = set()
-        for file in self.home.glob("run_*/experiment.py"):
-            code = file.read_text(encoding="utf-8")
-            for node in ast.walk(ast.parse(code)):
-                if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-                    found |= {ast.get_source_segment(code, node) or "", f"{node.value:g}"}
+        for code in {file.read_text(encoding="utf-8") for file in self.home.glob("run_*/experiment.py")}:
+            for token in tokenize.generate_tokens(io.StringIO(code).readline):
+                if token.type == tokenize.NUMBER and not isinstance(value := ast.literal_eval(token.string), complex):
+                    found |= {token.string, f"{value:g}"}
         return found
 
     def points(self, build: Build) -> list[str]:
@@ -269,12 +277,17 @@ class Manuscript:
         return build
 
     def pictures(self) -> list[Path]:
-        """The first pages as pictures, for a model that sees."""
-        return latex.pages(self.folder / "paper.pdf", self.folder / "pages")[:SEEN]
+        """The pages as pictures, drawn anew where the PDF has changed."""
+        drawn, pdf = self.folder / "pages" / "of.txt", self.folder / "paper.pdf"
+        content = hashlib.sha256(pdf.read_bytes()).hexdigest()
+        if not drawn.is_file() or drawn.read_text(encoding="utf-8") != content:
+            latex.pages(pdf, drawn.parent)
+            save(drawn, content)
+        return sorted(drawn.parent.glob("page_*.png"))
 
     def pages(self) -> show.Html:
-        """All pages as pictures."""
-        return show.gallery(latex.pages(self.folder / "paper.pdf", self.folder / "pages"), columns=3)
+        """The pages, as a reader will have them."""
+        return show.gallery(self.pictures(), columns=3)
 
     def _repr_html_(self) -> str:
         words = {name: len(body.split()) for name, body in self.sections.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kit.latex.words import escape, to_latex, uncommented
+from kit.letters import escape, to_latex, uncommented
 from kit.schemas import FormatError, KitError
 from kit.store import save
 from kit.workspace import project_root

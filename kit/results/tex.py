@@ -1,44 +1,16 @@
 """The ledger as LaTeX: numbers by key, and the appendix that says where each comes from."""
 
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
+from kit.letters import escape
 from kit.results.ledger import Ledger
 from kit.results.numbers import show_comparison, show_count, show_number
 from kit.schemas import Number
 
-SPECIAL = {c: f"\\{c}" for c in "#$%&_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
-SIGNS = {"→": r"\rightarrow", "←": r"\leftarrow", "≤": r"\leq", "≥": r"\geq", "≈": r"\approx", "∞": r"\infty",
-         "−": "-", "↑": r"\uparrow", "↓": r"\downarrow", "√": r"\surd", "∇": r"\nabla"}  # fmt: skip
-QUOTES = {"–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "‑": "-"}
-CAPITALS = "GAMMA|DELTA|THETA|LAMBDA|XI|PI|SIGMA|UPSILON|PHI|PSI|OMEGA"  # the others look like Latin ones
-GREEK = re.compile(rf"GREEK SMALL LETTER ((?!OMICRON)[A-Z]+)|GREEK CAPITAL LETTER ({CAPITALS})")
 FLIPPED = {"better": "worse", "worse": "better"}
 SHOWN_SEEDS = 8  # values per seed in the appendix
-
-
-def escape(text: str) -> str:
-    """Plain text as LaTeX; a label that somebody wrote may hold any letter."""
-    return "".join(SPECIAL.get(letter) or _letter(letter) for letter in unicodedata.normalize("NFC", text))
-
-
-def prose(text: str) -> str:
-    """Plain text that a model wrote, as LaTeX: formulas stay, `code` gets typewriter, the rest is escaped."""
-    parts = re.split(r"(\$(?!\s)[^$]+(?<!\s)\$|`[^`\n]+`)", " ".join(text.split()))
-    made = {"$": lambda part: part, "`": lambda part: rf"\texttt{{{escape(part[1:-1])}}}"}
-    return "".join(made.get(part[:1] if place % 2 else "", escape)(part) for place, part in enumerate(parts))
-
-
-def _letter(letter: str) -> str:
-    if " " <= letter < "\u0180" or letter in QUOTES:
-        return QUOTES.get(letter, letter)
-    if letter in SIGNS:
-        return rf"\ensuremath{{{SIGNS[letter]}}}"
-    if greek := GREEK.fullmatch(unicodedata.name(letter, "").replace("LAMDA", "LAMBDA").replace("FINAL ", "VAR")):
-        return rf"\ensuremath{{\{greek[1].lower() if greek[1] else greek[2].capitalize()}}}"
-    return "".join(c for c in unicodedata.normalize("NFKD", letter) if " " <= c <= "~") or "?"
 
 
 # --- numbers.tex --------------------------------------------------------------------------------
@@ -74,7 +46,7 @@ def _one(number: Number, steps: Mapping[str, float | None], spreads: Mapping[str
         return show_count(number.value)
     if number.statistic == "stderr":
         return show_number(number.value, number.value)
-    common = show_number(number.value, steps.get(number.metric))
+    common = show_number(number.value, steps.get(number.metric, spreads.get(number.key)))
     lost = number.value and not re.search(r"[1-9]", common)  # it is smaller than what the others vary by
     return show_number(number.value, spreads.get(number.key)) if lost else common
 

@@ -430,13 +430,19 @@ def read_again(first: Review, text: str, number: int = 0, persona: str = "negati
     return looks
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 4), st.integers(1, 10), st.sampled_from([write(), write(0, 0, 24), without("Method")(write())]))
 def test_a_score_far_from_the_facts_comes_back_and_then_stays(number: int, overall: int, text: str):
     [first] = ensemble(text, size=1)
     looks = read_again(first.model_copy(update={"Overall": overall}), text, number)
     now = next((look.review for look in reversed(looks) if look.review), first)
     fair, _ = review.judge(review.read_facts(text), False, "negative", STANCES[number])
-    assert len(looks) <= 2 and abs((now.Overall if len(looks) > 1 else overall) - round(fair)) <= 1
+    assert len(looks) <= 2 and abs((now.Overall if len(looks) > 1 else overall) - max(1, min(10, fair))) <= 1
+
+
+def test_some_change_their_mind_and_most_do_not():
+    looks = [read_again(first, write(), n) for n, first in enumerate(ensemble(write(), "negative", size=60))]
+    assert 0.05 < statistics.fmean(len(each) > 1 for each in looks) < 0.5
 
 
 def test_a_reviewer_who_reads_again_finds_what_the_own_eye_passed_over():
@@ -715,6 +721,7 @@ def test_the_points_for_the_writer_are_the_chairs_first_and_each_once():
 # --- versions -----------------------------------------------------------------------------------
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.lists(REVIEWS, min_size=1, max_size=4), min_size=2, max_size=2), REVIEWS, REVIEWS)
 def test_the_better_version_stands_and_of_equals_the_first(sets: list[list[Review]], first: Review, second: Review):
     versions = Versions({"paper": Ensemble(reviews=sets[0], meta=first),

@@ -1,5 +1,6 @@
 """Stage 4 of the scripted scientist: a review by looking at what is in the paper, and what is not."""
 
+import math
 import random
 import re
 import statistics
@@ -122,6 +123,7 @@ def _count_verdicts(low: str) -> tuple[dict[str, int], bool]:
 
 LENIENCE = {"negative": -0.6, "neutral": 0.0, "positive": 0.6}
 TASTE = 0.55  # standard deviation of what one reviewer thinks of the same facts
+NEAR = 0.75  # how far from the facts a score may stay when it is looked at again
 EYES = {  # how much form, rigour and evidence weigh for whom; over all five they weigh the same
     "claims": (0.9, 1.0, 1.1),
     "fairness": (0.9, 1.2, 0.95),
@@ -180,11 +182,11 @@ def review(values: dict[str, Any], dice: random.Random) -> Review:
 
 
 def reflect(values: dict[str, Any], dice: random.Random) -> ReviewReflection:
-    """Read again: add what the own eye passed over, and come within a point of what the facts carry."""
+    """Read again: add what the own eye passed over, and come nearer to what the facts carry."""
     facts, hidden, stance = read_facts(values["paper"].text), bool(values["paper"].hidden), values["stance"]
     before: Review = values["review"]
     score, _ = judge(facts, hidden, values["persona"], stance)
-    overall = max(_ten(score) - 1, min(_ten(score) + 1, before.Overall))
+    overall = _ten(max(math.ceil(score - NEAR), min(math.floor(score + NEAR), before.Overall)))
     missed = [p for p, eye in _points(facts, hidden)[1] if eye == stance and p not in before.Weaknesses]
     after = before.model_copy(update={
         "Overall": overall, "Weaknesses": before.Weaknesses + missed,

@@ -1,15 +1,22 @@
 """The manuscript: sections a model wrote, around numbers, tables and references that it did not."""
 
 import ast
+import copy
+import hashlib
+import io
 import re
+import tokenize
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kit import latex, literature, results, show
 from kit.archive import Record
-from kit.schemas import Build, Captions, Choices, FormatError, KitError, Paper, Plan, Problem, Reference
-from kit.store import Key, load_json, save, save_json
+from kit.editor import Edits, apply, diff
+from kit.letters import prose
+from kit.schemas import Build, Captions, Choices, Finding, FormatError, KitError, Paper, Plan, Problem, Reference
+from kit.store import Key, digest, load_json, save, save_json
 from kit.template import load_template
 from kit.workspace import Run
 
@@ -20,6 +27,28 @@ NOTICES = {
     "model": "The text of this paper was written by the language model {model} with Notebook Scientist. "
     "Numbers, tables and references come from the run's ledger and the literature engine.",
 }
+UNSEARCHED = (
+    " {failed} of {all} literature searches could not be made, because no engine answered: "
+    "work that is missing among the references may exist."
+)
+
+
+class Revision(Edits):
+    """Edits of the text, or none where it is good as it stands."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Revision":
+        """Read the blocks; words without any are the answer that nothing needs to change."""
+        if "SEARCH" in text:
+            return cls(**dict(Edits.parse(text)))
+        if "```" in text or r"\begin{" in text:
+            raise FormatError("Send SEARCH/REPLACE blocks, not the whole text; or one sentence if nothing changes.")
+        return cls(edits=[], explanation=text.strip())
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to change."""
+        return not self.edits
 
 
 class Manuscript:
@@ -33,17 +62,45 @@ class Manuscript:
         self.template = load_template(run.about["template"])
         self.ledger = results.Ledger.model_validate(self._left("results.json"))
         self.plan = Plan.model_validate(self._left("plan.json"))
-        self.captions = Captions.model_validate(self._left("captions.json")).figures
+        captions = Captions.model_validate(self._left("captions.json")).figures
+        self.captions = [c.model_copy(update={"caption": prose(c.caption)}) for c in captions]  # LaTeX-safe
         self.tables = results.tables(self.ledger)
+        conclusion = self.home / "conclusion.json"
+        self.conclusion = load_json(conclusion) if conclusion.is_file() else None
         self.sections: dict[str, str] = {}
+        self.findings: list[Finding] = []
         self.references: list[Reference] = []
         self.papers: list[Paper] = []
+        self.good: tuple[Build, dict[str, str]] | None = None  # the last build that went well, and its sections
+        self.told: set[str] = set()  # remarks that the writer has had, and that break nothing
 
     def _left(self, name: str) -> Any:
         file = self.home / name
         if not file.is_file():
             raise KitError(f"{file} is missing: run 02_experiments for the idea {self.idea.Name!r} first.")
         return load_json(file)
+
+    @classmethod
+    def reopen(cls, run: Run, record: Record, model: str = "") -> "Manuscript":
+        """The manuscript as 03_paper left it; KitError where there is none yet."""
+        paper = cls(run, record, model)
+        file = paper.folder / "manuscript.json"
+        if not file.is_file():
+            raise KitError(f"{file} is missing: run 03_paper for the idea {record.idea.Name!r} first.")
+        left = load_json(file)
+        paper.sections = {name: (paper.folder / "sections" / f"{name}.tex").read_text(encoding="utf-8").rstrip("\n")
+                          for name in left["sections"]}  # fmt: skip
+        paper.references = [Reference.model_validate(reference) for reference in left["references"]]
+        paper.papers = [Paper.model_validate(found) for found in left["papers"]]
+        paper.findings = [Finding.model_validate(finding) for finding in left["findings"]]
+        return paper
+
+    def copy(self, folder: str) -> "Manuscript":
+        """The same manuscript, to be changed and built in another folder of the idea."""
+        other = copy.copy(self)
+        other.folder, other.sections = self.home / folder, dict(self.sections)
+        other.good, other.told = None, set()
+        return other
 
     def changes(self) -> dict[str, str]:
         """What each run that ended well changed in the program it started from, as a patch."""
@@ -53,39 +110,81 @@ class Manuscript:
             found[run] = "\n".join(patch.read_text(encoding="utf-8") for patch in patches)
         return found
 
+    def subject(self) -> dict[str, Any]:
+        """What the paper is about: all that whoever gathers its literature needs to know."""
+        return {"template": self.template, "idea": self.idea, "plan": self.plan}
+
     def common(self) -> dict[str, Any]:
         """What every prompt of this stage may use."""
         notes = (self.home / "notes.md").read_text(encoding="utf-8")
-        return {"template": self.template, "idea": self.idea, "plan": self.plan, "notes": notes,
-                "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables),
-                "changes": self.changes()}  # fmt: skip
+        return self.subject() | {
+            "notes": notes, "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables),
+            "changes": self.changes(), "numbers": results.tell_numbers(self.ledger),
+            "verdicts": results.tell_comparisons(self.ledger), "outcome": results.tell_outcome(self.ledger),
+            "confidence": f"{100 * results.CONFIDENCE:g} %", "conclusion": self.conclusion,
+        }  # fmt: skip
 
     # --- references -----------------------------------------------------------------------------
 
-    def knows(self, found: Iterable[Paper]):
-        """A check that every chosen key is among the papers found."""
-        keys = {paper.key for paper in found}
+    @property
+    def found(self) -> list[Paper]:
+        """The papers that the searches found, each once, but for those by nobody: a reader could not find them."""
+        return [paper for paper in literature.merge(self.findings) if paper.authors]
 
-        def check(choices: Choices) -> None:
-            if unknown := [c.key for c in choices.choices if c.key not in keys]:
-                raise FormatError(f"These keys were not found by any search: {', '.join(unknown)}.")
+    def knows(self, choices: Choices) -> None:
+        """FormatError where a chosen key is not among the papers found."""
+        keys = {paper.key for paper in self.found}
+        if unknown := [c.key for c in choices.choices if c.key not in keys]:
+            raise FormatError(f"These keys were not found by any search: {', '.join(unknown)}.")
 
-        return check
-
-    def cite(self, choices: Choices, found: Iterable[Paper]) -> show.Html:
+    def cite(self, choices: Choices) -> show.Html:
         """Make the chosen papers the ones that may be cited."""
-        papers = {paper.key: paper for paper in found}
+        papers = {paper.key: paper for paper in self.found}
         chosen = {c.key: c.purpose for c in choices.choices}
         self.papers = [papers[key] for key in chosen]
         self.references = [Reference(key=k, title=papers[k].title, purpose=why) for k, why in chosen.items()]
         rows = [[p.key, re.sub(r"[{}]", "", p.title), p.year or "", chosen[p.key]] for p in self.papers]
         return show.table(["Key", "Title", "Year", "Cited for"], rows)
 
+    def notice(self) -> str:
+        """What a reader must know first: who wrote the text, and what could not be checked."""
+        offline = self.model == "offline"
+        text = NOTICES["offline" if offline else "model"].format(model=self.model)
+        failed = sum(bool(finding.trouble) for finding in self.findings)
+        return text + (UNSEARCHED.format(failed=failed, all=len(self.findings)) if failed else "")
+
     # --- text -----------------------------------------------------------------------------------
 
     def put(self, section: str, text: "latex.Section") -> None:
-        """Take a section, or its mended form."""
+        """Take a section."""
         self.sections[section] = text.body
+
+    def files(self, points: Iterable[str] = ()) -> dict[str, str]:
+        """The sections as files that a model can edit: all, or those that every point names one of."""
+        named = [[name for name in self.sections if point.startswith(f"{name}.tex")] for point in points]
+        wanted = {name for names in named for name in names} if named and all(named) else self.sections
+        return {f"{name}.tex": body for name, body in self.sections.items() if name in wanted}
+
+    def drafts(self) -> list[dict[str, Any]]:
+        """Each section by itself, for a writer who looks at it once more."""
+        return [{"section": name, "text": body, "check": partial(self.fits, only=f"{name}.tex")}
+                for name, body in self.sections.items()]  # fmt: skip
+
+    def fits(self, edits: Edits, only: str = "") -> dict[str, str]:
+        """The sections with the edits made; FormatError where one does not fit, or leaves no valid section."""
+        before = self.files()
+        after = apply(edits.edits, before, allowed=[only] if only else before) if edits.edits else before
+        return {name.removesuffix(".tex"): latex.Section.parse(body).body if body != before[name] else body
+                for name, body in after.items()}  # fmt: skip
+
+    def revise(self, *edits: Edits) -> show.Html:
+        """Make the edits in the sections; what has changed, as patches."""
+        before = self.sections
+        for each in edits:
+            self.sections = self.fits(each)
+        patches = [diff(before[name], body, f"{name}.tex") for name, body in self.sections.items()
+                   if body != before[name]]  # fmt: skip
+        return show.block(*map(show.listing, patches)) if patches else show.block(show.paragraph("Nothing changed."))
 
     def text(self) -> str:
         """The paper so far, as its writer sees it."""
@@ -93,6 +192,11 @@ class Manuscript:
 
     def write(self) -> Path:
         """Write everything that LaTeX needs into the folder; the path of paper.tex."""
+        for name, body in self.sections.items():
+            save(self.folder / "sections" / f"{name}.tex", f"{body}\n")
+        left = {"sections": list(self.sections), "references": self.references, "papers": self.papers,
+                "findings": self.findings}  # fmt: skip
+        save_json(self.folder / "manuscript.json", left)
         for name, table in self.tables.items():
             save(self.folder / "tables" / f"{name}.tex", table)
         for caption in self.captions:
@@ -101,10 +205,9 @@ class Manuscript:
         save(self.folder / "references.bib", literature.bibtex(self.papers))
         body = {title(name): text for name, text in self.sections.items() if name != "abstract"}
         used = latex.used_keys(self.text())
-        offline = self.model == "offline"
         return latex.assemble(
             self.folder, title=self.idea.Title, authors="Notebook Scientist",
-            notice=NOTICES["offline" if offline else "model"].format(model=self.model),
+            notice=self.notice(), cites=bool(self.papers),
             abstract=self.sections.get("abstract", ""), sections=body,
             appendix=results.provenance(self.ledger, used),
         )  # fmt: skip
@@ -119,57 +222,72 @@ class Manuscript:
             return Build(ok=False, problems=problems)
         sources = [file for pattern in SOURCES for file in sorted(self.folder.glob(pattern))]
         content = [[str(file.relative_to(self.folder)), file.read_bytes().hex()] for file in sources]
-        pdf = self.folder / "paper.pdf"
+        pdf, kept = self.folder / "paper.pdf", self.folder / "built" / f"{digest(content)}.pdf"
         step = self.run.steps.once(
-            Key("paper", "compile", self.idea.Name), content, lambda _: latex.compile(self.folder),
-            still_good=lambda built: pdf.is_file() or not built["ok"],
+            Key("paper", "compile", self.idea.Name), content, lambda _: latex.compile(self.folder, keep=kept),
+            still_good=lambda built: kept.is_file() or not built["ok"],
         )  # fmt: skip
         build = Build.model_validate(step.result)
-        return build.model_copy(update={"problems": [*problems, *build.problems]})
+        build = build.model_copy(update={"problems": [*problems, *build.problems]})
+        if build.ok:
+            save(pdf, kept.read_bytes())  # after a replay another version may lie there
+            self.good = build, dict(self.sections)
+        return build
 
     def check(self, tex: str) -> list[Problem]:
         """What is wrong with the text before LaTeX has seen it."""
-        pairs = {(f"{c.dataset}/{c.metric}", *ends) for c in self.ledger.comparisons
-                 for ends in ((c.run, c.baseline), (c.baseline, c.run))}  # fmt: skip
-        return latex.check(
-            tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs,
-            citations={paper.key for paper in self.papers}, figures={c.file for c in self.captions},
-            settings=self.settings(),
+        verdicts = {(f"{c.dataset}/{c.metric}", c.run, c.baseline): c.verdict for c in self.ledger.comparisons}
+        turned = {(place, base, run): results.FLIPPED.get(said, said) for (place, run, base), said in verdicts.items()}
+        figures, tables = [c.file for c in self.captions], list(self.tables)
+        problems = latex.check(
+            tex, keys={n.key for n in self.ledger.numbers}, comparisons={*verdicts, *turned},
+            citations={paper.key for paper in self.papers}, figures=figures, tables=tables, settings=self.settings(),
         )  # fmt: skip
+        return [*problems, *latex.claims(tex, verdicts | turned), *latex.unseen(tex, figures, tables)]
 
     def settings(self) -> set[str]:
         """Numbers that stand in the code of the runs, as they are written there: the text may name them."""
         found = set()
-        for file in self.home.glob("run_*/experiment.py"):
-            code = file.read_text(encoding="utf-8")
-            for node in ast.walk(ast.parse(code)):
-                if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-                    found |= {ast.get_source_segment(code, node) or "", f"{node.value:g}"}
+        for code in {file.read_text(encoding="utf-8") for file in self.home.glob("run_*/experiment.py")}:
+            for token in tokenize.generate_tokens(io.StringIO(code).readline):
+                if token.type == tokenize.NUMBER and not isinstance(value := ast.literal_eval(token.string), complex):
+                    found |= {token.string, f"{value:g}"}
         return found
 
-    def blame(self, problems: Iterable[Problem]) -> dict[str, list[Problem]]:
-        """Which section each problem stands in, by the lines of paper.tex."""
-        lines = (self.folder / "paper.tex").read_text(encoding="utf-8").splitlines()
-        blamed: dict[str, list[Problem]] = {}
-        for problem in problems:
-            for name, body in self.sections.items():
-                here = lines[problem.line - 1].strip() if problem.line and problem.line <= len(lines) else ""
-                if here and here in body:
-                    blamed.setdefault(name, []).append(problem)
-                    break
-        return blamed
+    def points(self, build: Build) -> list[str]:
+        """What the writer is to mend: what breaks the paper, and each other remark once."""
+        tex = (self.folder / "paper.tex").read_text(encoding="utf-8")
+        fatal = latex.points([p for p in build.problems if p.fatal], self.sections, tex)
+        others = latex.points([p for p in build.problems if not p.fatal], self.sections, tex)
+        new = [point for point in others if point not in self.told]
+        self.told |= set(new)
+        return fatal + new
 
     def finish(self, build: Build) -> Build:
-        """Write build.json; a paper that does not build is an error, and says why."""
+        """Write build.json. Where the paper broke, its last good version stands; without one it is an error."""
+        if not build.ok and self.good:
+            build, self.sections = self.good[0], dict(self.good[1])
+            self.write()
+            lost = Problem(kind="revision", message="The last change broke the paper and was taken back.", fatal=False)
+            build = build.model_copy(update={"problems": [*build.problems, lost]})
         save_json(self.folder / "build.json", build)
         if not build.ok:
             trouble = "\n".join(f"- {p.kind}: {p.message}" for p in build.problems if p.fatal)
             raise KitError(f"The paper of {self.idea.Name!r} does not build; its text is in {self.folder}.\n{trouble}")
         return build
 
+    def pictures(self) -> list[Path]:
+        """The pages as pictures, drawn anew where the PDF has changed."""
+        drawn, pdf = self.folder / "pages" / "of.txt", self.folder / "paper.pdf"
+        content = hashlib.sha256(pdf.read_bytes()).hexdigest()
+        if not drawn.is_file() or drawn.read_text(encoding="utf-8") != content:
+            latex.pages(pdf, drawn.parent)
+            save(drawn, content)
+        return sorted(drawn.parent.glob("page_*.png"))
+
     def pages(self) -> show.Html:
-        """The pages as pictures."""
-        return show.gallery(latex.pages(self.folder / "paper.pdf", self.folder / "pages"), columns=3)
+        """The pages, as a reader will have them."""
+        return show.gallery(self.pictures(), columns=3)
 
     def _repr_html_(self) -> str:
         words = {name: len(body.split()) for name, body in self.sections.items()}

@@ -10,7 +10,7 @@ FLOORS = [
     {"__init__"},
     {"show", "process"},
     {"schemas"},
-    {"store", "archive", "prompts"},
+    {"store", "archive", "prompts", "letters"},
     {"workspace"},
     {"template"},
     {"llm", "offline"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kit import latex
-from kit.latex.words import uncommented
+from kit.letters import prose, uncommented
 from kit.schemas import Build, FormatError, KitError, Problem
 
 HAS_TEX = bool(shutil.which("tectonic") or (shutil.which("latexmk") and shutil.which("pdflatex")))
@@ -165,12 +165,14 @@ def test_any_reply_is_a_section_of_known_letters_or_a_format_error(reply: str):
     assert latex.Section.parse(f"```latex\n{body}\n```").body.strip() == body.strip() or "\\section" in body
 
 
+@given(st.text() | st.lists(st.sampled_from(["$", "`", "扩", "_", "x", " "])).map("".join))
+def test_a_caption_holds_only_letters_that_can_be_set(text: str):
+    assert latex.to_latex(prose(text)) == prose(text)
+
+
 @given(st.text())
 def test_escaped_text_holds_no_command_and_balances(text: str):
-    try:
-        escaped = latex.escape(text)
-    except FormatError:
-        return
+    escaped = latex.escape(text)
     assert uncommented(escaped) == escaped
     assert latex.Section.parse(f"x{escaped}").body
 
@@ -181,6 +183,13 @@ def test_letters_become_commands():
         r"5\ensuremath{^2}\ldots{}"
     )
     assert latex.escape("50 % of run_1 & {a}") == r"50 \% of run\_1 \& \{a\}"
+    assert latex.escape("扩散 ％") == r"?? \%"
+
+
+def test_a_caption_keeps_its_formulas_and_its_code():
+    assert prose("Loss of $x_t$ in `eval_loss`, 5 %;\nit cost $5 and\n$6.") == (
+        r"Loss of $x_t$ in \texttt{eval\_loss}, 5 \%; it cost \$5 and \$6."
+    )
 
 
 # --- the check ----------------------------------------------------------------------------------
@@ -283,6 +292,18 @@ def test_used_keys_come_once_and_in_order():
 
 # --- the log ------------------------------------------------------------------------------------
 
+
+def test_what_is_at_hand_is_to_be_shown_and_spoken_of():
+    tex = (
+        "\\section{Results}\nSee it.\n\\kittable{results}\n\\includegraphics{dino.png}\n\\label{fig:dino} \\label{eq:a}"
+    )
+    found = latex.unseen(tex, ["dino.png", "line.png"], ["results", "timing"])
+    assert [(p.line, p.fatal) for p in found] == [(None, False), (None, False), (3, False), (5, False)]
+    for words in ("figure 'line.png' is at hand", "table 'timing' is at hand", r"\ref{tab:results}", r"\ref{fig:dino}"):
+        assert words in said(found)
+    assert latex.unseen(RESULTS, ["dino.png"], ["results"]) == []
+
+
 SHARDS = [
     "./paper.tex:12: ",
     "! ",
@@ -320,12 +341,16 @@ def test_the_log_tells_bad_from_ugly():
     log = """Overfull \\hbox (3.1pt too wide) in paragraph at lines 5--6
 Overfull \\hbox (30.7pt too wide) in paragraph at lines 8--9
 LaTeX Warning: Label `a' multiply defined.
+LaTeX Warning: Float too large for page by 45.6pt on input line 51.
+Missing character: There is no Ω (U+03A9) in font ptmr8t!
 Warning--empty journal in b
 I was expecting a `,' or a `}'---line 4 of file references.bib
 """
     found = {(p.kind, p.fatal, p.line) for p in latex.parse_log(log)}
     assert found == {
         ("overfull", False, 8),
+        ("overfull", False, 51),
+        ("letter", False, None),
         ("label", True, None),
         ("bibtex", False, None),
         ("bibtex", True, 4),
@@ -443,7 +468,7 @@ def test_overfull_lines_and_slips_are_shown_but_do_no_harm(tmp_path: Path):
 
 @needs_tex
 def test_every_letter_that_is_let_through_can_be_set(tmp_path: Path):
-    from kit.latex.words import ABSENT, KNOWN, MATHS, TEXT
+    from kit.letters import ABSENT, KNOWN, MATHS, TEXT
 
     letters = [chr(n) for n in range(0xC0, 0x180) if chr(n) not in ABSENT] + [*KNOWN, *MATHS, *TEXT]
     body = " ".join(latex.to_latex(letter) + "x" for letter in letters)

@@ -6,7 +6,7 @@ import random
 import re
 import shutil
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,7 +15,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from kit import latex, offline, results
-from kit.offline import paper
+from kit.letters import prose
+from kit.offline import paper, revision
 from kit.paper import title
 from kit.schemas import Arm, Caption, Captions, Idea, KitError, Plan, Problem, Reference
 from kit.store import save_json
@@ -62,7 +63,7 @@ class Scene:
                 self.write(folder / f"run_{number}", shift, seeds)
                 self.labels[f"run_{number}"] = arm.title
         self.ledger = results.build_ledger(folder, self.labels, self.template, **more)
-        figures = [Caption(file=f"{name}.png", caption=f"{name} & all.") for name in ("loss_curves", "metrics")]
+        figures = [Caption(file=f"{name}.png", caption=prose(f"{name} & all.")) for name in ("loss_curves", "metrics")]
         self.values: dict[str, Any] = {
             "template": self.template, "plan": Plan(question="Does the rate matter?", arms=arms), "ledger": self.ledger,
             "idea": Idea(Name="rate", Title="The Rate", Hypothesis="The rate decides_all", Experiment="Vary it.",
@@ -89,8 +90,7 @@ class Scene:
         """Every section, as it comes out of a chat."""
         made: dict[str, str] = {}
         for name in names:
-            so_far = "\n\n".join(made.values())
-            reply = paper.section({**self.values, "section": name, "so_far": so_far}, random.Random(0))
+            reply = paper.section({**self.values, "section": name, "written": made}, random.Random(0))
             made[name] = latex.Section.parse(str(reply)).body
         return made
 
@@ -100,9 +100,12 @@ class Scene:
         tex = "\n".join(f"{heads[name]}\n{body}" for name, body in made.items())
         pairs = {(f"{c.dataset}/{c.metric}", *ends) for c in self.ledger.comparisons
                  for ends in ((c.run, c.baseline), (c.baseline, c.run))}  # fmt: skip
-        files = {figure.file for figure in self.values["figures"]}
-        return latex.check(tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs, figures=files,
-                           citations={r.key for r in self.values["references"]})  # fmt: skip
+        verdicts = {(f"{c.dataset}/{c.metric}", c.run, c.baseline): c.verdict for c in self.ledger.comparisons}
+        files, tables = [figure.file for figure in self.values["figures"]], self.values["tables"]
+        found = latex.check(tex, keys={n.key for n in self.ledger.numbers}, comparisons=pairs, figures=files,
+                            tables=tables, citations={r.key for r in self.values["references"]})  # fmt: skip
+        unseen = latex.unseen(tex, files, tables) if "results" in made else []
+        return [*found, *latex.claims(tex, verdicts), *unseen]
 
 
 def must_read_well(made: dict[str, str]) -> None:
@@ -215,12 +218,11 @@ def test_few_verdicts_are_held_against_chance(tmp_path: Path):
 
 def test_a_number_in_a_plan_is_mended_into_words():
     text = r"Rate 0.1 on \val{run_1/mod 0.1/loss}, 12 of 12 steps, version_12 and 250."
-    numbers = ("0.1", "12", "250")
-    problems = [Problem(kind="literal number", message=f"The number {n} in Results is typed, not") for n in numbers]
-    mended = paper.mend({"text": text, "problems": problems}, random.Random(0))
+    mended = text
+    for number in ("0.1", "12", "250"):
+        mended = revision.mend(mended, "literal number", f"The number {number} in Results is typed, not")
     assert mended == (
-        "```latex\nRate zero point one on \\val{run_1/mod 0.1/loss}, "
-        "twelve of twelve steps, version_12 and two five zero.\n```"
+        r"Rate zero point one on \val{run_1/mod 0.1/loss}, twelve of twelve steps, version_12 and two five zero."
     )
 
 
@@ -251,12 +253,15 @@ def test_the_paper_compiles(kind: str, tmp_path: Path):
 def test_a_caption_says_what_the_code_says(tmp_path: Path):
     ledger = Scene(tmp_path, OUTCOMES["one_run"]).ledger
     code = (load_template("diffusion_2d").path / "plot.py").read_text(encoding="utf-8")
-    ask: dict[str, Any] = {"ledger": ledger, "figures": ["samples.png", "loss_x.png"], "plot_code": code}
+    drawing = SimpleNamespace(code=code, figures=["samples.png", "loss_x.png"])
+    ask: dict[str, Any] = {"labels": ledger.runs, "drawing": drawing, "probes": []}
     reply = offline.experiments.caption(ask, random.Random(0))
     samples, loss = Captions.model_validate(reply).figures
     assert samples.caption.startswith("The data in the first column") and "Runs:" not in samples.caption
     assert loss.caption == "Loss x. The loss along training, for each run."
-    foreign = offline.experiments.caption(ask | {"plot_code": "def f(:"}, random.Random(0))
+    foreign = offline.experiments.caption(
+        ask | {"drawing": SimpleNamespace(code="def f(:", figures=["samples.png"])}, random.Random(0)
+    )
     assert foreign.figures[0].caption.endswith("Runs: run_0 is Baseline and run_1 is Half the rate.")
 
 

@@ -14,9 +14,11 @@ ROOT = Path(__file__).parent.parent
 COMMON = {
     "ideas": {"template"},
     "experiments": {"template", "idea"},
-    "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes"},
-    "review": {"persona"},
-}
+    "citations": {"template", "idea", "plan"},
+    "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes", "numbers", "verdicts",
+              "outcome", "confidence", "conclusion"},
+    "review": {"persona", "examples", "paper"},
+}  # fmt: skip
 
 TASK = {"arm", "number", "kind", "code", "metrics", "trouble"}  # what `**trial.task` spells out
 
@@ -49,7 +51,7 @@ def test_ask_gives_what_the_prompt_names(where: str, prompt: str, given: set[str
     needed = prompts.value_names(prompt)
     common = COMMON[prompt.partition("/")[0]]
     assert needed <= given | common, f"{where}: {prompt} lacks {needed - given - common}"
-    assert given <= needed | {"section", "round", "num_cite_rounds", "num_reflections"}, (
+    assert given <= needed | {"section", "references", "round", "num_cite_rounds", "num_reflections"}, (
         f"{where}: {prompt} does not use {given - needed}"
     )
 

@@ -9,6 +9,7 @@ from kit import process
 from kit.latex.log import parse_log
 from kit.latex.pages import page_count, text
 from kit.schemas import Build, KitError, Problem
+from kit.store import save
 
 LATEXMK = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error",
            "-latexoption=-no-shell-escape", "paper.tex"]  # fmt: skip
@@ -23,12 +24,15 @@ TEX_SETTINGS = {"openin_any": "p", "openout_any": "p", "max_print_line": "10000"
 MUTED = ["1", "2", "8", "12", "13", "24", "36", "44", "46"]  # chktex: matters of taste
 
 
-def compile(folder: Path, timeout: float = 120) -> Build:
-    """Compile folder/paper.tex to paper.pdf; problems come back, and a former PDF stays unless it worked."""
+def compile(folder: Path, timeout: float = 120, keep: Path | None = None) -> Build:
+    """Compile folder/paper.tex to paper.pdf; problems come back, and a former PDF stays unless it worked.
+
+    `keep` is where a copy of the PDF is put.
+    """
     command = _engine()
     room = folder / "build"
     shutil.rmtree(room, ignore_errors=True)
-    shutil.copytree(folder, room, ignore=shutil.ignore_patterns("build", "pages", "paper.pdf"))
+    shutil.copytree(folder, room, ignore=shutil.ignore_patterns("build", "built", "pages", "sections", "paper.pdf"))
     done = process.run(command, cwd=room, timeout=timeout, env=_environment(), log=room / "engine.log")
     problems = _problems(room, done, timeout)
     pdf = room / "paper.pdf"
@@ -38,6 +42,8 @@ def compile(folder: Path, timeout: float = 120) -> Build:
     ok = ended and not any(problem.fatal for problem in problems)
     if ok:
         problems += _chktex(room)
+        if keep:
+            save(keep, pdf.read_bytes())
         os.replace(pdf, folder / "paper.pdf")
     return Build(ok=ok, pdf="paper.pdf" if ok else "", pages=page_count(folder / "paper.pdf") if ok else 0,
                  seconds=round(done.seconds, 2), engine=command[0], problems=problems)  # fmt: skip

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from kit.latex.words import uncommented
+from kit.letters import uncommented
 from kit.schemas import Problem
 
 KEY = re.compile(r"\\val\*?\{([^{}]*)\}")
@@ -16,6 +16,7 @@ LABEL = re.compile(r"\\label\{([^{}]*)\}")
 REFERENCE = re.compile(r"\\(?:ref|eqref|autoref|pageref|cref|Cref)\{([^{}]*)\}")
 HEADING = re.compile(r"\\section\*?\{([^{}]*)\}")
 TABLE = re.compile(r"\\kittable\{([^{}]*)\}")
+FLOATS = ("fig:", "tab:")
 ABSTRACT = re.compile(r"\\begin\{abstract\}|\\bfseries Abstract\}")
 # Arguments in which a digit is no result: keys, names, lengths, options.
 QUIET = re.compile(
@@ -38,6 +39,7 @@ def check(
     comparisons: Collection[tuple[str, str, str]],
     citations: Collection[str],
     figures: Collection[str],
+    tables: Collection[str] = (),
     settings: Collection[str] = (),
     strict: Collection[str] = ("Abstract", "Results"),
 ) -> list[Problem]:
@@ -48,6 +50,7 @@ def check(
         *_unknown_pairs(lines, comparisons),
         *_unknown(lines, CITE, citations, "citation", "The key {!r} is not among the references."),
         *_unknown(lines, PICTURE, figures, "figure", "There is no figure {!r}."),
+        *_unknown(lines, TABLE, tables or _all(lines, TABLE), "table", "There is no table {!r}."),
         *_unknown(lines, REFERENCE, _labels(lines), "reference", "No label is called {!r}."),
         *_doubles(lines, PICTURE, "figure", "The figure {!r} is shown more than once."),
         *_doubles(lines, LABEL, "label", "The label {!r} is given more than once."),
@@ -57,6 +60,16 @@ def check(
         *_literals(lines, settings, strict),
     ]
     return sorted(found, key=lambda problem: problem.line or 0)
+
+
+def unseen(tex: str, figures: Collection[str], tables: Collection[str]) -> list[Problem]:
+    """Remarks on figures and tables that are at hand and not shown, or shown and not spoken of."""
+    lines = uncommented(tex).splitlines()
+    return [
+        *_unused(figures, _all(lines, PICTURE), "figure", "The figure {!r} is at hand and not shown."),
+        *_unused(tables, _all(lines, TABLE), "table", "The table {!r} is at hand and not shown."),
+        *_unread(lines),
+    ]
 
 
 def used_keys(tex: str) -> list[str]:
@@ -101,6 +114,22 @@ def _doubles(lines: list[str], pattern: re.Pattern, kind: str, words: str) -> It
             seen[name] += 1
             if seen[name] == 2:
                 yield Problem(kind=kind, message=words.format(name), line=number)
+
+
+def _unused(known: Collection[str], shown: Collection[str], kind: str, words: str) -> Iterator[Problem]:
+    for name in known:
+        if name not in shown:
+            yield Problem(kind=kind, message=words.format(name), fatal=False)
+
+
+def _unread(lines: list[str]) -> Iterator[Problem]:
+    """Figures and tables that no sentence speaks of."""
+    read = set(_all(lines, REFERENCE))
+    for number, line in enumerate(lines, 1):
+        for label in _labels([line]):
+            if label.startswith(FLOATS) and label not in read:
+                message = rf"Nothing in the text refers to \ref{{{label}}}: say what is to be seen there."
+                yield Problem(kind="reference", message=message, line=number, fatal=False)
 
 
 def _empty(lines: list[str]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kit.latex.words import escape, to_latex, uncommented
+from kit.letters import escape, to_latex, uncommented
 from kit.schemas import FormatError, KitError
 from kit.store import save
 from kit.workspace import project_root
@@ -16,6 +16,7 @@ FENCE = re.compile(r"```(?:latex|tex)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 HEADING = re.compile(r"\A\s*(?:\\label\{[^}]*\}\s*)?\\section\*?\{(?:[^{}]|\{[^{}]*\})*\}\s*(?:\\label\{[^}]*\})?")
 ABSTRACT = re.compile(r"\\(?:begin|end)\{abstract\}")
 ENVIRONMENT = re.compile(r"\\(begin|end)\{([^{}]*)\}")
+BIBLIOGRAPHY = re.compile(r"\\bibliography(?:style)?\{[^{}]*\}")
 PLACE = re.compile(r"%%KIT:([A-Z]+)%%")
 # What would reach outside of the section: files, packages, the meaning of other commands, numbers of one's
 # own. TeX itself is paranoid as well (see build.py); this is the wall that can say why. An environment of
@@ -81,11 +82,12 @@ def assemble(
     sections: Mapping[str, str],
     appendix: str,
     template: Path | None = None,
+    cites: bool = True,
 ) -> Path:
     """Write paper.tex into the folder, with kit.sty beside it; returns the path of paper.tex.
 
     `title`, `authors` and `notice` are plain text; the rest is LaTeX. A foreign template gets kit.sty and
-    numbers.tex put before its \\begin{document}.
+    numbers.tex put before its \\begin{document}. Without `cites` there is no list of references.
     """
     home = project_root() / "templates" / "latex"
     text = (template or home / "template.tex").read_text(encoding="utf-8")
@@ -98,6 +100,8 @@ def assemble(
     if unknown := set(PLACE.findall(text)) - set(filled):
         raise KitError(f"{template} has a place called {min(unknown)}; there are {', '.join(filled)}.")
     text = PLACE.sub(lambda place: filled[place[1]], text)
+    if not cites:  # BibTeX takes a paper that cites nothing for a mistake
+        text = BIBLIOGRAPHY.sub("", text)
     if "{kit}" not in text:
         text = text.replace(r"\begin{document}", "\\usepackage{kit}\n\\input{numbers}\n\\begin{document}", 1)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ REFERENCE = re.compile(r"LaTeX Warning: (?:Hyper )?[Rr]eference [`'](.+?)' .*?un
 CITATION = re.compile(r"Warning: Citation [`'](.+?)' .*?undefined(?: on input line (\d{1,9}))?")
 LABELS = re.compile(r"LaTeX Warning: Label [`'](.+?)' multiply defined")
 OVERFULL = re.compile(r"^Overfull \\hbox \((\d{1,6}(?:\.\d+)?)pt too wide\)(?:.*? lines? (\d{1,9}))?")
+TALL = re.compile(r"LaTeX Warning: Float too large for page by (\d{1,6}(?:\.\d+)?)pt(?: on input line (\d{1,9}))?")
+LETTER = re.compile(r"^Missing character: There is no (.+?) (?:\(U\+\w+\) )?in font")
 MISSING = re.compile(r"LaTeX Warning: File [`'](.+?)' not found")
 BIBTEX = re.compile(
     r"^(?:Warning--(?P<warning>.+)|(?P<missing>I couldn't open .+)|"
@@ -25,7 +27,7 @@ def parse_log(text: str) -> list[Problem]:
     lines = text.splitlines()
     found = list(_errors(lines))
     # A run that an error ended knows no label and no citation yet: its warnings would mislead.
-    told = ("bibtex",) if found else ("reference", "citation", "label", "file", "overfull", "bibtex")
+    told = ("bibtex",) if found else ("reference", "citation", "label", "file", "overfull", "letter", "bibtex")
     found += [problem for line in lines for problem in _warnings(line) if problem.kind in told]
     unique = {(problem.kind, problem.message): problem for problem in found}
     return sorted(unique.values(), key=lambda problem: not problem.fatal)
@@ -60,6 +62,13 @@ def _warnings(line: str) -> Iterator[Problem]:
     elif (match := OVERFULL.match(line)) and float(match[1]) > WIDE:
         words = f"A line runs {float(match[1]):.0f} pt into the margin."
         yield Problem(kind="overfull", message=words, line=_line(match), fatal=False)
+    elif (match := TALL.search(line)) and float(match[1]) > WIDE:
+        words = f"A figure or table is {float(match[1]):.0f} pt taller than the page: make it smaller or divide it."
+        yield Problem(kind="overfull", message=words, line=_line(match), fatal=False)
+    elif match := LETTER.match(line):
+        yield Problem(
+            kind="letter", message=f"The font has no letter {match[1]!r}: it is missing in print.", fatal=False
+        )
     elif match := BIBTEX.match(line):
         yield _bibtex(match)
 

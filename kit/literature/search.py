@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -49,6 +50,12 @@ class Literature:
             return Finding(query=query, papers=self.search(query, limit), thoughts=thoughts)
         except LiteratureUnavailable as error:
             return Finding(query=query, trouble=str(error), thoughts=thoughts)
+
+    def find_all(self, queries: Iterable[str], limit: int = 10, thoughts: str = "") -> list[Finding]:
+        """Several searches at once; the findings in the order of the queries."""
+        asked = [query for query in queries if query.strip()]
+        with ThreadPoolExecutor(max(1, len(asked))) as pool:
+            return list(pool.map(lambda query: self.find(query, limit, thoughts), asked))
 
     def _ask(self, engine: str, query: str, limit: int) -> list[Paper]:
         if engine in REMOTE:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kit.llm.providers import Completion, Provider, Request
-from kit.offline import experiments, ideas, paper, review
+from kit.offline import experiments, ideas, pages, paper, review, revision
 
 Answer = Callable[[dict[str, Any], random.Random], BaseModel | str]
 
@@ -28,11 +28,15 @@ ANSWERS: dict[str, Answer] = {
     "experiments/look": experiments.look,
     "experiments/redraw": experiments.redraw,
     "experiments/caption": experiments.caption,
-    "paper/query": paper.query,
-    "paper/choose": paper.choose,
+    "citations/search": paper.search,
+    "citations/choose": paper.choose,
     "paper/section": paper.section,
-    "paper/mend": paper.mend,
+    "paper/refine": revision.refine,
+    "paper/criticise": revision.criticise,
+    "paper/revise": revision.revise,
+    "paper/look": pages.look,
     "review/review": review.review,
+    "review/reflect": review.reflect,
     "review/meta": review.meta,
 }
 
@@ -40,6 +44,6 @@ ANSWERS: dict[str, Answer] = {
 def answer(request: Request, provider: Provider) -> Completion:
     """Answer a request; the same values and seed give the same answer."""
     dice = random.Random(f"{request.seed}/{request.prompt}/{request.index}")
-    reply = ANSWERS[request.prompt](request.values, dice)
+    reply = ANSWERS[request.prompt](request.values | {"pictures": request.pictures}, dice)
     text = reply.model_dump_json(by_alias=True, indent=1) if isinstance(reply, BaseModel) else reply
     return Completion(text=text, cost=0.0)

@@ -14,28 +14,27 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from kit.offline.experiments import number_word
 from kit.offline.story import Story, first_lower, first_upper, join, sentence, tex
 from kit.offline.worked import worked_ideas
-from kit.schemas import Choice, Choices, KitError, Paper, Problem, Query
+from kit.schemas import Choice, Choices, KitError, Paper, Queries
 
 TOPICS = ["statistics seeds variance comparison", "reproducibility preregistration predictions",
           "paired t test interval small samples", "software library PyTorch NumPy SciPy Matplotlib",
           "automated research language models papers"]  # fmt: skip
+AT_ONCE = 5  # searches
 MOST = 40  # references to choose from; those that no sentence cites are not printed
-MACRO = re.compile(r"(\\(?:val\*?|cmp|verdict|ref|label|cite[a-z]*|includegraphics)(?:\[[^\]]*\])?(?:\{[^{}]*\})+)")
 
 
 # --- the literature -----------------------------------------------------------------------------
 
 
-def query(values: dict[str, Any], dice: random.Random) -> Query:
+def search(values: dict[str, Any], dice: random.Random) -> Queries:
     """The idea's words, the field's words, then statistics and tools."""
     worked = worked_ideas(values["template"]).get(values["idea"].Name)
     own = [" ".join(worked.keywords)] if worked and worked.keywords else []
     field = values["template"].task_description
     tries = [*own, values["idea"].Title, " ".join(field.split()[:25]), *TOPICS]
-    done = len(values["findings"]) >= min(len(tries), values["num_cite_rounds"] - 1)
-    return Query(
-        thoughts="Methods, statistics, tools.", query="" if done else tries[len(values["findings"])], done=done
-    )
+    made = len(values["findings"])
+    queries = tries[made:][: min(AT_ONCE, values["left"])]
+    return Queries(thoughts="Methods, statistics, tools.", queries=queries, done=not queries)
 
 
 def choose(values: dict[str, Any], dice: random.Random) -> Choices:
@@ -73,31 +72,3 @@ def section(values: dict[str, Any], dice: random.Random) -> str:
     text = _words().get_template(name).render(s=Story(values), **values)
     text = re.sub(r"[ \t]+\n", "\n", re.sub(r"\n{3,}", "\n\n", text)).strip()
     return f"```latex\n{text}\n```"
-
-
-def mend(values: dict[str, Any], dice: random.Random) -> str:
-    """The section without what the build complained about; a number that was typed is written in words."""
-    text = values["text"]
-    for problem in values["problems"]:
-        if problem.kind == "literal number":
-            text = _spell(text, problem)
-            continue
-        for name in re.findall(r"'([^']+)'", problem.message)[:1]:
-            text = re.sub(rf"\\cite[pt]\{{{re.escape(name)}\}}", "", text)
-            text = re.sub(rf"({re.escape(name)},\s*|,\s*{re.escape(name)}(?=\}}))", "", text)
-            text = re.sub(rf"~?\\(?:ref|val\*?)\{{{re.escape(name)}\}}", "", text)
-    return f"```latex\n{text}\n```"
-
-
-def _spell(text: str, problem: Problem) -> str:
-    """The text with one literal number in words, outside of keys; long ones digit by digit."""
-    found = re.match(r"The number (\S+) in", problem.message)
-    if not found:
-        return text
-    number = found[1]
-    small = number.isdigit() and len(number) < 3
-    signs = {".": "point", ",": "comma", "-": "minus", "+": "plus", "e": "e", "E": "e"}
-    words = number_word(int(number)) if small else " ".join(
-        signs.get(sign) or ("zero" if sign == "0" else number_word(int(sign))) for sign in number)  # fmt: skip
-    literal = re.compile(rf"(?<![\w.]){re.escape(number)}(?![\d_])")
-    return "".join(part if MACRO.fullmatch(part) else literal.sub(words, part) for part in MACRO.split(text))

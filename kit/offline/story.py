@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from kit.letters import escape
 from kit.offline.experiments import number_word
 from kit.schemas import Arm, Comparison, Number
 
-SPECIAL = {c: f"\\{c}" for c in "#$%&_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
 VERDICTS = ("better", "worse", "inconclusive")  # those that a comparison has which could be made
 STANDING = {
     "better": "{is} ahead of the baseline wherever a difference can be told",
@@ -30,7 +30,7 @@ def tex(text: str) -> str:
     parts = str(text).split("`")
     if len(parts) % 2 == 0:  # an odd mark belongs to the text
         parts = [str(text)]
-    shown = ["".join(SPECIAL.get(letter, letter) for letter in part) for part in parts]
+    shown = [escape(part) for part in parts]
     return "".join(rf"\texttt{{{part}}}" if place % 2 else part for place, part in enumerate(shown))
 
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from kit.letters import escape
 from kit.results.ledger import Ledger
 from kit.results.numbers import plain, show_comparison, show_effect, show_measured
-from kit.results.tex import escape
 from kit.schemas import Comparison
 
 MARKS = {"better": r"\kitbetter", "worse": r"\kitworse", "inconclusive": r"\kitopen", "not comparable": r"\kitnomark"}

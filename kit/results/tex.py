@@ -1,36 +1,16 @@
 """The ledger as LaTeX: numbers by key, and the appendix that says where each comes from."""
 
 import re
-import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from statistics import median
 
+from kit.letters import escape
 from kit.results.ledger import Ledger
 from kit.results.numbers import show_comparison, show_count, show_number
 from kit.schemas import Number
 
-SPECIAL = {c: f"\\{c}" for c in "#$%&_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
-SIGNS = {"→": r"\rightarrow", "←": r"\leftarrow", "≤": r"\leq", "≥": r"\geq", "≈": r"\approx", "∞": r"\infty",
-         "−": "-", "↑": r"\uparrow", "↓": r"\downarrow", "√": r"\surd", "∇": r"\nabla"}  # fmt: skip
-QUOTES = {"–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "‑": "-"}
-CAPITALS = "GAMMA|DELTA|THETA|LAMBDA|XI|PI|SIGMA|UPSILON|PHI|PSI|OMEGA"  # the others look like Latin ones
-GREEK = re.compile(rf"GREEK SMALL LETTER ((?!OMICRON)[A-Z]+)|GREEK CAPITAL LETTER ({CAPITALS})")
 FLIPPED = {"better": "worse", "worse": "better"}
 SHOWN_SEEDS = 8  # values per seed in the appendix
-
-
-def escape(text: str) -> str:
-    """Plain text as LaTeX; a label that somebody wrote may hold any letter."""
-    return "".join(SPECIAL.get(letter) or _letter(letter) for letter in unicodedata.normalize("NFC", text))
-
-
-def _letter(letter: str) -> str:
-    if " " <= letter < "\u0180" or letter in QUOTES:
-        return QUOTES.get(letter, letter)
-    if letter in SIGNS:
-        return rf"\ensuremath{{{SIGNS[letter]}}}"
-    if greek := GREEK.fullmatch(unicodedata.name(letter, "").replace("LAMDA", "LAMBDA").replace("FINAL ", "VAR")):
-        return rf"\ensuremath{{\{greek[1].lower() if greek[1] else greek[2].capitalize()}}}"
-    return "".join(c for c in unicodedata.normalize("NFKD", letter) if " " <= c <= "~") or "?"
 
 
 # --- numbers.tex --------------------------------------------------------------------------------
@@ -54,12 +34,28 @@ def _negated(value: float | None) -> float | None:
 
 
 def _shown(ledger: Ledger) -> list[tuple[Number, str]]:
-    """Each number as it is printed: a mean with the decimals of its standard error."""
-    spreads = {n.key: n.value for n in ledger.numbers if n.statistic == "stderr"}
-    mean = lambda n: show_number(n.value, spreads.get(f"{n.key}/stderr"))  # noqa: E731
-    show = {"stderr": lambda n: show_number(n.value, n.value), "mean": mean, "probe": mean,
-            "count": lambda n: show_count(n.value), "setting": lambda n: show_count(n.value)}  # fmt: skip
-    return [(n, show[n.statistic](n)) for n in ledger.numbers]
+    """Each number as it is printed: the means of one metric with the same decimals, a count with those it has."""
+    means = [n for n in ledger.numbers if n.statistic == "mean"]
+    spreads = {n.key.removesuffix("/stderr"): n.value for n in ledger.numbers if n.statistic == "stderr"}
+    steps = {metric: _step([n for n in means if n.metric == metric], spreads) for metric in {n.metric for n in means}}
+    return [(n, _one(n, steps, spreads)) for n in ledger.numbers]
+
+
+def _one(number: Number, steps: Mapping[str, float | None], spreads: Mapping[str, float]) -> str:
+    if number.statistic in ("count", "setting"):
+        return show_count(number.value)
+    if number.statistic == "stderr":
+        return show_number(number.value, number.value)
+    common = show_number(number.value, steps.get(number.metric, spreads.get(number.key)))
+    lost = number.value and not re.search(r"[1-9]", common)  # it is smaller than what the others vary by
+    return show_number(number.value, spreads.get(number.key)) if lost else common
+
+
+def _step(numbers: Sequence[Number], spreads: Mapping[str, float]) -> float | None:
+    """The spread that is usual for a metric: its decimals are those of all its means."""
+    known = [spreads[n.key] for n in numbers if spreads.get(n.key)]
+    sizes = [abs(n.value) / 100 for n in numbers if n.value and n.value != int(n.value)]
+    return median(known or sizes) if known or sizes else None
 
 
 # --- the appendix -------------------------------------------------------------------------------

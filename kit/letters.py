@@ -1,4 +1,4 @@
-"""Letters that pdflatex does not know, as commands that it does."""
+"""Letters that pdflatex does not know, as commands that it does; for every room that writes LaTeX."""
 
 import re
 import unicodedata
@@ -45,8 +45,15 @@ COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*")
 
 
 def escape(text: str) -> str:
-    """Plain text as LaTeX."""
-    return to_latex("".join(SPECIAL.get(letter, letter) for letter in text))
+    """Plain text as LaTeX. It may hold any letter: one that cannot be set becomes those it is made of, or a `?`."""
+    return "".join(SPECIAL.get(letter) or _nearest(letter) for letter in unicodedata.normalize("NFC", text))
+
+
+def prose(text: str) -> str:
+    """Plain text that a model wrote, as LaTeX in one line: formulas stay, `code` is set so, the rest is escaped."""
+    parts = re.split(r"(\$(?!\s)[^$]+(?<!\s)\$|`[^`\n]+`)", " ".join(text.split()))
+    made = {"$": lambda part: "".join(map(_nearest, part)), "`": lambda part: rf"\texttt{{{escape(part[1:-1])}}}"}
+    return "".join(made.get(part[:1] if place % 2 else "", escape)(part) for place, part in enumerate(parts))
 
 
 def to_latex(text: str) -> str:
@@ -57,6 +64,14 @@ def to_latex(text: str) -> str:
 def uncommented(tex: str) -> str:
     """The text that TeX reads: without comments, line by line as before."""
     return COMMENT.sub(r"\1", tex)
+
+
+def _nearest(letter: str) -> str:
+    try:
+        return _letter(letter)
+    except FormatError:
+        plain = "".join(c for c in unicodedata.normalize("NFKD", letter) if " " <= c <= "~")
+        return "".join(SPECIAL.get(c, c) for c in plain) or "?"
 
 
 def _letter(letter: str) -> str:

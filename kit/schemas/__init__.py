@@ -10,8 +10,20 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from kit import show
+from kit.schemas.paper import (  # noqa: F401  # stage 3 has a file of its own
+    Build,
+    Choice,
+    Choices,
+    Critique,
+    Finding,
+    Paper,
+    Point,
+    Problem,
+    Queries,
+    Reference,
+)
+from kit.schemas.review import Review, ReviewReflection  # noqa: F401  # and so has stage 4
 
-Score = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 Verdict = Literal["better", "worse", "inconclusive", "not comparable"]
 
 
@@ -266,124 +278,3 @@ class Comparison(BaseModel):
     method: Literal["paired t", "Welch", "none"]
     verdict: Verdict
     reason: str = ""  # why it is not comparable, where it is not
-
-
-# --- stage 3: paper -----------------------------------------------------------------------------
-
-
-class Paper(BaseModel):
-    """A publication found by a literature engine."""
-
-    key: str  # BibTeX key, stable for the same paper: ho2020denoising
-    title: str
-    authors: list[str] = []
-    year: int | None = None
-    venue: str = ""
-    abstract: str = ""
-    doi: str = ""
-    arxiv: str = ""
-    url: str = ""
-    citations: int | None = None
-    source: str = ""  # the engine that found it
-    tex: bool = False  # its fields are LaTeX already, as in a .bib file
-
-
-class Choice(BaseModel):
-    """A paper to cite, and what for."""
-
-    key: str
-    purpose: str = Field(description="one sentence: what our paper cites it for")
-
-
-class Choices(BaseModel):
-    """The papers to cite."""
-
-    choices: list[Choice]
-
-
-class Reference(BaseModel):
-    """A chosen paper, as the writer of a section sees it."""
-
-    key: str
-    title: str
-    purpose: str
-
-
-class Finding(BaseModel):
-    """A search and what it found."""
-
-    query: str
-    papers: list[Paper] = []
-    thoughts: str = ""  # of the model, when it asked: what it made of the searches before
-    trouble: str = ""  # why nothing could be searched
-
-
-class Problem(BaseModel):
-    """Something wrong with a paper, said so that a writer can mend it."""
-
-    kind: str  # error, reference, citation, number, literal number, comparison, figure, overfull, chktex …
-    message: str
-    file: str = ""
-    line: int | None = None
-    fatal: bool = True  # a paper with a fatal problem is not a build
-
-
-class Build(BaseModel):
-    """The outcome of compiling a paper."""
-
-    ok: bool
-    pdf: str = ""
-    pages: int = 0
-    seconds: float = 0.0
-    engine: str = ""
-    problems: list[Problem] = []
-
-    def _repr_html_(self) -> str:
-        fatal = [p for p in self.problems if p.fatal]
-        verdict = show.badge("built", "good") if self.ok else show.badge("not built", "bad")
-        done = f"{self.pages} pages, {self.seconds:g} s with {self.engine}" if self.ok else f"{len(fatal)} to mend"
-        rows = [[p.kind, p.message, p.line or ""] for p in self.problems]
-        remarks = show.table(["Kind", "What", "Line"], rows)
-        folded = show.details(f"{len(rows)} remark{'s' * (len(rows) > 1)}", remarks) if self.ok else remarks
-        return show.block(show.title(self.pdf or "paper.pdf", verdict, show.cell(done)), folded if rows else "")
-
-
-# --- stage 4: review ----------------------------------------------------------------------------
-
-Four = Literal[1, 2, 3, 4]
-Five = Literal[1, 2, 3, 4, 5]
-POINTS = ("Strengths", "Weaknesses", "Questions", "Limitations")
-
-
-class Review(BaseModel):
-    """A conference review, with the field names and scales of The AI Scientist."""
-
-    Summary: str
-    Strengths: list[str]
-    Weaknesses: list[str]
-    Originality: Four
-    Quality: Four
-    Clarity: Four
-    Significance: Four
-    Questions: list[str]
-    Limitations: list[str]
-    Ethical_Concerns: bool = Field(alias="Ethical Concerns", serialization_alias="Ethical Concerns")
-    Soundness: Four
-    Presentation: Four
-    Contribution: Four
-    Overall: Score
-    Confidence: Five
-    Decision: Literal["Accept", "Reject"]
-
-    model_config = {"populate_by_name": True}
-
-    def points(self) -> show.Html:
-        """What the reviewer lists."""
-        return show.cards({name: getattr(self, name) for name in POINTS})
-
-    def badge(self) -> show.Html:
-        """The decision, with the score that goes with it."""
-        return show.badge(f"{self.Decision} · {self.Overall}/10", "good" if self.Decision == "Accept" else "bad")
-
-    def _repr_html_(self) -> str:
-        return show.block(show.title("Review", self.badge()), show.paragraph(self.Summary), self.points())

@@ -15,7 +15,7 @@ FLOORS = [
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"bench", "paper", "widgets", "progress", "doctor"},
+    {"aider", "bench", "paper", "widgets", "progress", "doctor"},
     {"pipeline"},
     {"report"},
     {"__main__"},

@@ -2,14 +2,16 @@
 
 import json
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kit import workspace
-from kit.bench import Bench
+from kit.bench import Bench, Trial, Unwatched
 from kit.editor import Edits
-from kit.schemas import Arm, Idea, KitError, Note, Plan
+from kit.schemas import Arm, FormatError, Idea, KitError, Note, Plan, Probe
 from kit.template import load_template
 from kit.workspace import Run
 
@@ -34,6 +36,13 @@ def bench_for(template: Path) -> Bench:
     return Bench(run, load_template(str(template)), IDEA, "smoke")
 
 
+def trials(bench: Bench, plan: Plan, max_iters: int) -> Iterator[Trial]:
+    """The trials of a plan, one by one."""
+    bench.adopt(plan, 60)
+    for wave in bench.waves(max_iters):
+        yield from wave
+
+
 def rate(new: str, old: str = "0.05") -> Edits:
     block = f"experiment.py\n<<<<<<< SEARCH\nlearning_rate = {old}\n=======\nlearning_rate = {new}\n>>>>>>> REPLACE\n"
     return Edits.parse(block)
@@ -41,7 +50,7 @@ def rate(new: str, old: str = "0.05") -> Edits:
 
 def test_arms_are_run_compared_and_noted(template: Path):
     bench = bench_for(template).baseline(60)
-    for trial in bench.trials(PLAN, max_iters=2):
+    for trial in trials(bench, PLAN, max_iters=2):
         trial.carry_out(rate("0.3" if trial.arm.name == "large" else "0.01"), 60)
         bench.write_note(trial, Note(text="It ran.", settled=False))
     verdicts = {(c.run, c.dataset): c.verdict for c in bench.ledger().comparisons}
@@ -49,7 +58,7 @@ def test_arms_are_run_compared_and_noted(template: Path):
     assert (bench.folder / "run_1" / "experiment.py").read_text().count("learning_rate = 0.3") == 1
     assert "learning_rate = 0.05" in (bench.folder / "run_0" / "experiment.py").read_text()
     assert (bench.folder / "notes.md").read_text().count("It ran.") == 2
-    assert bench.plot(60) == ["loss_flat.png", "loss_steep.png"]
+    assert bench.draw(60).figures == ["loss_flat.png", "loss_steep.png"]
     assert json.loads((bench.folder / "results.json").read_text())["comparisons"]
     assert not (template / "run_0").exists(), "a run never writes into templates/"
 
@@ -65,7 +74,7 @@ def test_a_baseline_is_shared_and_made_once(template: Path):
 def test_a_failed_edit_and_a_crash_go_back_with_the_reason(template: Path):
     bench, troubles = bench_for(template).baseline(60), []
     replies = [rate("0.3", old="0.5"), rate("undefined_name"), rate("0.3", old="undefined_name")]
-    for trial in bench.trials(PLAN.model_copy(update={"arms": PLAN.arms[:1]}), max_iters=4):
+    for trial in trials(bench, PLAN.model_copy(update={"arms": PLAN.arms[:1]}), max_iters=4):
         troubles.append(trial.trouble)
         trial.carry_out(replies.pop(0), 60)
     assert troubles[0] == "" and "learning_rate" in troubles[1] and "NameError" in troubles[2]
@@ -75,7 +84,7 @@ def test_a_failed_edit_and_a_crash_go_back_with_the_reason(template: Path):
 def test_an_idea_without_a_run_that_succeeds_ends_by_name(template: Path):
     bench = bench_for(template).baseline(60)
     with pytest.raises(KitError, match=r"No run of 'steps' succeeded.*notes\.md"):
-        for trial in bench.trials(PLAN, max_iters=2):
+        for trial in trials(bench, PLAN, max_iters=2):
             trial.carry_out(rate("undefined_name" if trial.attempt == 0 else "also_undefined", old=(
                 "0.05" if trial.attempt == 0 else "undefined_name")), 60)  # fmt: skip
     assert "NameError" in (bench.folder / "notes.md").read_text()
@@ -83,7 +92,7 @@ def test_an_idea_without_a_run_that_succeeds_ends_by_name(template: Path):
 
 def test_a_run_that_hangs_is_stopped_and_said(template: Path):
     bench = bench_for(template).baseline(60)
-    (trial, *_) = [next(bench.trials(PLAN, max_iters=1))]
+    (trial, *_) = [next(trials(bench, PLAN, max_iters=1))]
     trial.carry_out(rate("[__import__('time').sleep(60), 0.1][1]"), 1.5)
     assert not trial.ok and "did not end within 1.5 seconds" in trial.trouble
 
@@ -112,7 +121,7 @@ def test_a_changed_evaluation_is_flagged_and_not_compared(template: Path):
     cheat = cheat.replace("0.5 *", "0.5 * curvature * (x**2).mean())").replace(
         "0.1 *", "0.1 * curvature * (x**2).mean())"
     )
-    for trial in bench.trials(PLAN.model_copy(update={"arms": PLAN.arms[:1]}), max_iters=1):
+    for trial in trials(bench, PLAN.model_copy(update={"arms": PLAN.arms[:1]}), max_iters=1):
         trial.carry_out(Edits.parse(cheat), 60)
     assert bench.runs["run_1"].protected == ["experiment.py:evaluate"]
     assert {c.verdict for c in bench.ledger().comparisons if c.run == "run_1"} == {"not comparable"}
@@ -132,7 +141,7 @@ def test_an_arm_is_compared_with_the_arm_that_the_plan_names(template: Path):
     plan = PLAN.model_copy(deep=True)
     plan.arms[1].start_from = plan.arms[1].compare_with = "large"
     bench = bench_for(template).baseline(60)
-    for trial in bench.trials(plan, max_iters=1):
+    for trial in trials(bench, plan, max_iters=1):
         trial.carry_out(rate("0.3") if trial.arm.name == "large" else rate("0.01", old="0.3"), 60)
     pairs = {(c.run, c.baseline) for c in bench.ledger().comparisons}
     assert pairs == {("run_1", "run_0"), ("run_2", "run_0"), ("run_2", "run_1")}
@@ -146,3 +155,200 @@ def test_a_plan_names_only_runs_that_it_has(change: dict, said: str):
     arms = [PLAN.arms[0].model_dump(), PLAN.arms[1].model_dump() | change]
     with pytest.raises(ValueError, match=said):
         Plan(question="?", arms=arms)
+
+
+# --- pilots, seeds, waves -----------------------------------------------------------------------
+
+
+def test_a_pilot_is_small_and_enters_nothing_but_the_next_plan(template: Path):
+    bench = Bench(Run(workspace.outputs() / "run"), load_template(str(template)), IDEA, "demo").baseline(60)
+    pilot = Arm(name="huge", title="Huge steps", change="learning_rate 0.9", prediction="Whether it diverges.")
+    for trial in bench.pilot(PLAN.model_copy(update={"pilots": [pilot]}), 2, 60):
+        trial.carry_out(rate("0.9"), 60)
+    ((asked, said),) = bench.pilots.items()
+    assert "learning_rate 0.9" in asked and "baseline, flat: final_loss" in said and "pilot_1, steep" in said
+    assert (
+        len(json.loads((bench.folder / "pilot_1" / "final_info.json").read_text())["flat"]["seeds"]["final_loss"]) == 3
+    )
+    assert list(bench.ledger().runs) == ["run_0"] and bench.adopt(PLAN, 60).pilots == []
+
+
+def test_a_pilot_starts_from_the_baseline():
+    pilots = [Arm(name="bold", title="A", change="x", prediction="y", start_from="large")]
+    with pytest.raises(ValueError, match="start_from of 'bold' is 'large'"):
+        Plan(question="?", arms=PLAN.arms, pilots=pilots)
+
+
+def test_a_plan_with_seeds_of_its_own_gives_them_to_the_baseline_too(template: Path):
+    bench = bench_for(template).baseline(60)
+    before = bench.ledger().value("run_0/num_seeds").value
+    for trial in trials(bench, PLAN.model_copy(update={"seeds": 6}), 1):
+        trial.carry_out(rate("0.3" if trial.arm.name == "large" else "0.01"), 60)
+    after = bench.ledger()
+    assert (before, after.value("run_0/num_seeds").value, after.value("run_1/num_seeds").value) == (3, 6, 6)
+    assert {c.n for c in after.comparisons} == {6}
+    again = bench_for(template).baseline(60)  # the notebook run again: the plan was made with three seeds in view
+    assert again.ledger().value("run_0/num_seeds").value == 3
+
+
+@pytest.mark.parametrize("change, said", [({"seeds": 11}, "at most 10"), ({"arms": PLAN.arms * 3}, "at most 5")])
+def test_a_plan_beyond_the_limits_goes_back(template: Path, change: dict, said: str):
+    with pytest.raises(FormatError, match=said):
+        bench_for(template).allows(5, 10)(PLAN.model_copy(update=change))
+
+
+def test_runs_that_go_out_together_are_as_good_but_for_their_times(template: Path):
+    code = (template / "experiment.py").read_text()
+    clocked = code.replace(
+        '"means": {"final_loss": final.mean()}', '"means": {"final_loss": final.mean(), "seconds": 1.0}'
+    )
+    (template / "experiment.py").write_text(clocked)
+    with (template / "template.toml").open("a") as file:
+        file.write('\n[metrics.seconds]\ndirection = "min"\ntiming = true\n')
+    bench = bench_for(template).baseline(60)
+    bench.adopt(PLAN, 60)
+    (wave,) = [wave for wave in [next(bench.waves(2, at_once=2))]]
+    ran = bench.carry_out(wave, [rate("0.3"), rate("0.01")], 60)
+    assert [trial.run for trial in ran] == ["run_1", "run_2"] and wave[0].remaining == ["small"]
+    verdicts = {(c.run, c.metric): (c.verdict, c.reason) for c in bench.ledger().comparisons if c.dataset == "flat"}
+    assert verdicts["run_1", "final_loss"][0] == "better"
+    assert verdicts["run_1", "seconds"] == ("not comparable", "a time that was taken beside other runs")
+
+
+def test_an_interruption_ends_all_programs_and_stores_none_of_them(template: Path):
+    bench = bench_for(template).baseline(60)
+    bench.adopt(PLAN, 60)
+    sleep = "[__import__('time').sleep(60), {}][1]"
+    wave = next(bench.waves(2, at_once=2))
+
+    class Impatient(Unwatched):
+        def start(self, run: str, title: str, timeout: float) -> None:
+            if run == "run_2":
+                raise KeyboardInterrupt
+
+    bench.watch(Impatient())
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        bench.carry_out(wave, [rate(sleep.format("0.3")), rate(sleep.format("0.01"))], 60)
+    assert time.monotonic() - started < 20
+    assert not list(bench.run.steps.folder.glob("experiments.steps.run.*.json"))
+
+
+def test_three_edits_that_cannot_be_made_end_the_run_by_name(template: Path):
+    bench, asked = bench_for(template).baseline(60), 0
+    for trial in trials(bench, PLAN, max_iters=9):
+        asked += trial.arm.name == "large"
+        trial.carry_out(rate("0.3", old="0.5") if trial.arm.name == "large" else rate("0.01"), 60)
+    notes = (bench.folder / "notes.md").read_text()
+    assert asked == 3 and "## run_1: Large steps" in notes and "Given up: 3 edits in a row could not be made" in notes
+    assert list(bench.ledger().runs) == ["run_0", "run_2"]
+
+
+def test_an_arm_whose_start_did_not_run_is_not_run_and_says_so(template: Path):
+    plan = PLAN.model_copy(deep=True)
+    plan.arms[1].start_from = "large"
+    plan.arms.append(Arm(name="third", title="Third", change="x", prediction="y"))
+    bench, asked = bench_for(template).baseline(60), []
+    for trial in trials(bench, plan, max_iters=1):
+        asked.append(trial.arm.name)
+        trial.carry_out(rate("undefined_name" if trial.arm.name == "large" else "0.3"), 60)
+    assert asked == ["large", "third"]
+    assert "Not run: it starts from `large`, which did not run." in bench.notes["run_2"]
+
+
+@pytest.mark.parametrize("how, said", [("settled", "had settled the question"), ("time", "seconds for all runs")])
+def test_what_is_not_run_any_more_says_why(template: Path, how: str, said: str):
+    bench = bench_for(template).baseline(60)
+    bench.adopt(PLAN, 60)
+    for (trial,) in bench.waves(1, total_timeout=0.01 if how == "time" else 0):
+        trial.carry_out(rate("0.3"), 60)
+        bench.write_note(trial, Note(text="It ran.", settled=how == "settled"))
+    assert list(bench.ledger().runs) == ["run_0", "run_1"] and said in bench.notes["run_2"]
+
+
+# --- probes and figures -------------------------------------------------------------------------
+
+GAP = """
+import json
+from pathlib import Path
+import numpy as np
+curves = {run.name: np.load(run / "flat.npy") for run in Path().glob("run_*")}
+gap = curves["run_1"] - curves["run_0"]
+Path("probe.json").write_text(json.dumps({"early/gap": gap[:, 5].tolist(), "runs": len(curves)}))
+import matplotlib.pyplot as plt
+plt.plot(gap.mean(0))
+plt.savefig("gap.png")
+"""
+
+
+def ran(template: Path) -> Bench:
+    bench = bench_for(template).baseline(60)
+    for trial in trials(bench, PLAN, max_iters=1):
+        trial.carry_out(rate("0.3" if trial.arm.name == "large" else "0.01"), 60)
+    return bench
+
+
+def test_a_probes_numbers_enter_the_ledger_with_where_they_come_from(template: Path):
+    bench = ran(template)
+    bench.look_into(1, Probe(question="Is it there early?", code=GAP, done=False), 60)
+    early = bench.ledger().value("probe_1/early/gap")
+    assert len(early.seeds) == 3 and early.statistic == "probe" and early.file == "probes/probe_1/probe.json"
+    assert early.pointer == "/early~1gap" and bench.ledger().value("probe_1/early/gap/stderr").value > 0
+    assert bench.ledger().value("probe_1/runs").value == 3
+    stored = json.loads((bench.folder / early.file).read_text())
+    assert stored["early/gap"] == early.seeds
+    assert (bench.folder / "figures" / "probe_1_gap.png").is_file()
+    assert bench.draw(60).figures == ["loss_flat.png", "loss_steep.png", "probe_1_gap.png"]
+
+
+@pytest.mark.parametrize(
+    "code, said",
+    [("raise SystemExit('no luck')", "no luck"), ("pass", "wrote no probe.json"),
+     ("open('probe.json','w').write('{\"a\": NaN}')", "a is nan"),
+     ("open('probe.json','w').write('{\"a b\": 1}')", "no name for a number"),
+     ("open('run_0/final_info.json','w').write('{}'); open('probe.json','w').write('[]')", "holds no object")],
+)  # fmt: skip
+def test_a_probe_that_goes_wrong_says_so_and_spoils_nothing(template: Path, code: str, said: str):
+    bench = ran(template)
+    before = bench.ledger()
+    bench.look_into(1, Probe(question="?", code=code, done=False), 60)
+    assert not bench.probes[0].ok and said in bench.probes[0].trouble
+    assert bench.ledger() == before
+
+
+def test_a_probe_that_is_no_python_goes_back():
+    with pytest.raises(ValueError, match="`code` is no Python"):
+        Probe(question="?", code="for for", done=False)
+
+
+def replot(old: str, new: str) -> Edits:
+    return Edits.parse(f"plot.py\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n")
+
+
+def test_figures_are_drawn_again_and_a_failure_leaves_the_former_ones(template: Path):
+    drawing = ran(template).draw(60)
+    former = drawing.pictures[0].read_bytes()
+    drawing.redraw(replot("    ax.legend()", "    ax.legend(undefined)"))
+    assert "undefined" in drawing.trouble and drawing.pictures[0].read_bytes() == former
+    drawing.redraw(replot("    ax.legend()", "    ax.set_title(dataset)"))
+    assert not drawing.trouble and drawing.pictures[0].read_bytes() != former
+    drawing.redraw(replot("no such line", "x"))
+    assert "SEARCH" in drawing.trouble and "set_title" in (drawing.bench.folder / "plot.py").read_text()
+
+
+def test_blank_and_double_figures_are_seen(template: Path):
+    code = (template / "plot.py").read_text()
+    (template / "plot.py").write_text(code + 'fig.savefig("zz.png", dpi=120)\nplt.figure().savefig("blank.png")\n')
+    drawing = ran(template).draw(60)
+    assert drawing.faults() == ["blank.png is blank.", "zz.png is the same picture as loss_steep.png."]
+
+
+def test_a_plot_that_never_draws_is_named(template: Path):
+    (template / "plot.py").write_text("raise SystemExit('no curves')")
+    drawing = ran(template).draw(60)
+    with pytest.raises(KitError, match=r"(?s)plot.py of 'steps' did not draw.*no curves"):
+        _ = drawing.figures
+    drawing.redraw(
+        replot("raise SystemExit('no curves')", "import matplotlib.pyplot as p\np.plot([1])\np.savefig('a.png')")
+    )
+    assert drawing.figures == ["a.png"]

@@ -18,6 +18,8 @@ COMMON = {
     "review": {"persona"},
 }
 
+TASK = {"arm", "number", "kind", "code", "trouble"}  # what `**trial.task` spells out
+
 
 def notebook_code(file: Path) -> str:
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
@@ -33,7 +35,10 @@ def asks() -> list[tuple[str, str, set[str]]]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ask":
                 prompt = node.args[0].value
-                found.append((name, prompt, {k.arg for k in node.keywords} - {"index", "check"}))
+                given = {k.arg for k in node.keywords if k.arg} | (
+                    TASK if None in {k.arg for k in node.keywords} else set()
+                )
+                found.append((name, prompt, given - {"index", "check", "pictures"}))
     return found
 
 

@@ -7,13 +7,52 @@ from typing import Any
 from kit.offline.ideas import setting_name
 from kit.offline.settings import Setting, edit_setting, find_settings
 from kit.offline.worked import worked_ideas
-from kit.schemas import Arm, Caption, Captions, Idea, KitError, Note, Plan
+from kit.schemas import (
+    Arm,
+    Caption,
+    Captions,
+    Conclusion,
+    FigureLook,
+    FigureProblem,
+    Idea,
+    KitError,
+    Note,
+    Plan,
+    Probe,
+)
 from kit.template import Template
 
 FACTORS = {"half": 0.5, "double": 2.0}
 WORDS = [*["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
          *["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]]  # fmt: skip
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+PROBE = '''"""On how many seeds and data sets each run beats the one that it is held against."""
+
+import json
+from pathlib import Path
+
+PAIRS = {pairs!r}
+METRICS = {metrics!r}
+
+
+def seeds(run, metric):
+    info = json.loads((Path(run) / "final_info.json").read_text())
+    return {{name: sets.get("seeds", {{}}).get(metric, [sets["means"].get(metric)]) for name, sets in info.items()}}
+
+
+found = {{}}
+for run, other in PAIRS:
+    for metric, direction in METRICS.items():
+        ours, theirs, wins = seeds(run, metric), seeds(other, metric), []
+        for name in ours:
+            for a, b in zip(ours[name], theirs.get(name, [])):
+                if a is not None and b is not None:
+                    wins.append(float(a < b if direction == "min" else a > b))
+        if wins:
+            found[f"{{run}}_beats_{{other}}/{{metric}}"] = sum(wins) / len(wins)
+Path("probe.json").write_text(json.dumps(found, indent=1))
+print(json.dumps(found, indent=1))
+'''
 CAPTIONS = {
     "loss": "The loss along training, for each run.",
     "sample": "What the trained models generate, for each run.",
@@ -114,11 +153,58 @@ def _by_dataset(ledger: Any, metric: str, run: str) -> str:
     return f"{label}: {said}." if said else ""
 
 
+def probe(values: dict[str, Any], dice: random.Random) -> Probe:
+    """One look behind the means: on how many seeds each run beats the run that it is held against."""
+    ledger = values["ledger"]
+    pairs = list(dict.fromkeys((c.run, c.baseline) for c in ledger.comparisons))
+    metrics = {name: ledger.metrics[name].direction for name in ledger.headline() if ledger.metrics[name].direction}
+    if values["probes"] or not pairs or not metrics:
+        return Probe(question="", code="", done=True)
+    question = "On what share of seeds and data sets does each run beat the run that it is held against?"
+    return Probe(question=question, code=PROBE.format(pairs=pairs, metrics=metrics), done=False)
+
+
+def conclude(values: dict[str, Any], dice: random.Random) -> Conclusion:
+    """The verdicts of all runs, and which of them stayed open; a script cannot read predictions."""
+    ledger, plan = values["ledger"], values["plan"]
+    counts = ledger.verdicts()
+    decided = counts["better"] + counts["worse"] + counts["inconclusive"]
+    answer = _counted(counts, decided) if decided else "Nothing could be compared with the baseline."
+    runs = {arm.name: f"run_{number}" for number, arm in enumerate(plan.arms, 1)}
+    flat = [arm for arm in plan.arms if _is_undecided(ledger.verdicts(runs[arm.name]))]
+    missed = [f"{arm.title}: {first_sentence(arm.prediction)} No comparison of this run was decided." for arm in flat]
+    clear = [arm.title for arm in plan.arms if arm not in flat and runs[arm.name] in ledger.runs]
+    lesson = f"Decided at least in part: {_list(clear)}." if clear else "None of the changes moved a deciding metric."
+    return Conclusion(answer=f"{plan.question} {answer}", mispredicted=missed, lesson=lesson)
+
+
+def _is_undecided(counts: Any) -> bool:
+    return counts["inconclusive"] > 0 and not counts["better"] + counts["worse"]
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a text, with its full stop."""
+    return text.partition(". ")[0].rstrip(".") + "."
+
+
+def look(values: dict[str, Any], dice: random.Random) -> FigureLook:
+    """A script does not see: it passes on what the kit itself found, and leaves the figures as they are."""
+    problems = [FigureProblem(figure=fault.split()[0], problem=fault) for fault in values["drawing"].faults()]
+    return FigureLook(problems=problems, done=True)
+
+
+def redraw(values: dict[str, Any], dice: random.Random) -> str:
+    """The scripted scientist asks for no other figures, so nobody asks it to draw them."""
+    raise KitError("The scripted scientist cannot mend plot.py: use a real model.")
+
+
 def caption(values: dict[str, Any], dice: random.Random) -> Captions:
     """For each figure what the function that draws it says of it, else what its name says."""
-    code, runs = values["plot_code"], values["ledger"].runs
-    named = "" if "labels.json" in code else f" Runs: {_list([f'{run} is {label}' for run, label in runs.items()])}."
-    drawn = {name: _drawn_by(code, name) or _words_for(name) for name in values["figures"]}
+    drawing, labels = values["drawing"], values["labels"]
+    named = [f"{run} is {label}" for run, label in labels.items()]
+    named = "" if "labels.json" in drawing.code else f" Runs: {_list(named)}."
+    probed = {file: probe.question for probe in values["probes"] for file in probe.figures}
+    drawn = {name: probed.get(name) or _drawn_by(drawing.code, name) or _words_for(name) for name in drawing.figures}
     return Captions(figures=[Caption(file=name, caption=words + named) for name, words in drawn.items()])
 
 

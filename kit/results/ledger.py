@@ -1,18 +1,20 @@
 """The ledger: every number with where it comes from, every comparison with its verdict."""
 
 import difflib
+import math
+import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from kit import show
-from kit.results.measured import Measured, read_final_info
+from kit.results.measured import Measured, pointer, read_final_info
 from kit.results.numbers import plain
 from kit.results.statistics import CONFIDENCE, compare, no_verdict
-from kit.schemas import Comparison, KitError, Number
+from kit.schemas import Comparison, KitError, Number, Probed
 from kit.template import Metric, Preset, Template
 
 MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "not comparable": "–"}
@@ -27,6 +29,7 @@ class Ledger(BaseModel):
     numbers: list[Number] = []
     comparisons: list[Comparison] = []
     flagged: dict[str, list[str]] = {}  # runs that changed what measures them, and which parts
+    beside: list[str] = []  # runs that were made while others went on: their times say little
 
     def value(self, key: str) -> Number:
         """The number of that key; KitError names the closest ones."""
@@ -57,7 +60,8 @@ class Ledger(BaseModel):
     def for_prompt(self, run: str = "") -> str:
         """The ledger as a model reads it: `key = value`, then the comparisons with their verdicts."""
         mine = [c for c in self.comparisons if run in ("", c.run)]
-        wanted = {run, "run_0", *(c.baseline for c in mine)} if run else {*self.runs, "summary"}
+        probes = {n.run for n in self.numbers if n.statistic == "probe"}
+        wanted = {run, "run_0", *(c.baseline for c in mine)} if run else {*self.runs, "summary", *probes}
         spreads = {n.key.removesuffix("/stderr"): n.value for n in self.numbers if n.statistic == "stderr"}
         lines = [_line(n, spreads.get(n.key)) for n in self.numbers
                  if n.statistic != "stderr" and n.key.partition("/")[0] in wanted]  # fmt: skip
@@ -123,21 +127,23 @@ def _said(c: Comparison) -> str:
 
 def build_ledger(
     folder: Path, labels: Mapping[str, str], template: Template, *, flagged: Mapping[str, list[str]] | None = None,
-    preset: str = "", references: Mapping[str, str] | None = None, declared: Mapping[str, Metric] | None = None,
+    preset: str = "", seeds: int = 0, references: Mapping[str, str] | None = None,
+    declared: Mapping[str, Metric] | None = None, beside: Iterable[str] = (), probes: Iterable[Probed] = (),
 ) -> Ledger:  # fmt: skip
     """Read folder/run_*/final_info.json for the runs in `labels`; compare each with run_0 and with its reference.
 
     `declared` are metrics that the plan adds to those of the template, which stay as they are. A run in `flagged`
-    changed the code that measures; it is listed and compared with nothing. The preset says how many seeds stand
-    behind a standard error that comes without values per seed.
+    changed the code that measures; it is listed and compared with nothing. The preset, or `seeds`, says how many
+    seeds stand behind a standard error that comes without values per seed. Times of runs that were made `beside`
+    others are not compared. The numbers of `probes` are listed under their names.
     """
     runs = dict(sorted(labels.items(), key=lambda item: int(item[0].removeprefix("run_"))))
-    num_seeds = template.presets.get(preset, Preset()).seeds
+    num_seeds = seeds or template.presets.get(preset, Preset()).seeds
     measured = {run: read_final_info(folder / run, num_seeds) for run in runs}
     names = dict.fromkeys(m for sets in measured.values() for values in sets.values() for m in values.means)
     known = dict(declared or {}) | template.metrics
     metrics = {name: known.get(name) or template.metric(name) for name in names}
-    ledger = Ledger(runs=runs, metrics=metrics, flagged=dict(flagged or {}))
+    ledger = Ledger(runs=runs, metrics=metrics, flagged=dict(flagged or {}), beside=sorted(beside))
     for run, sets in measured.items():
         ledger.numbers += _numbers(run, sets)
     for run in list(runs)[1:]:
@@ -145,6 +151,8 @@ def build_ledger(
             if baseline in runs and baseline != run:
                 ledger.comparisons += _compare_runs(ledger, measured, run, baseline)
     ledger.numbers += _summary(ledger)
+    for probe in probes:
+        ledger.numbers += _probed(probe)
     return ledger
 
 
@@ -160,6 +168,20 @@ def _numbers(run: str, sets: Mapping[str, Measured]) -> list[Number]:
                 facts = {"key": f"{key}/stderr", "value": values.stderrs[metric], "statistic": "stderr"}
                 found.append(number.model_copy(update=facts | {"pointer": values.places[f"stderrs/{metric}"]}))
     return [*found, _count(f"{run}/num_seeds", _num_seeds(sets), run, file)]
+
+
+def _probed(probe: Probed) -> list[Number]:
+    """The numbers of a probe; several values are one a seed, and have a spread."""
+    found, file = [], f"probes/{probe.name}/probe.json"
+    for name, values in probe.numbers.items():
+        key, several = f"{probe.name}/{name}", len(values) > 1
+        number = Number(key=key, value=statistics.fmean(values), run=probe.name, dataset="", metric="", file=file,
+                        statistic="probe", seeds=values if several else [], pointer=pointer(name))  # fmt: skip
+        found.append(number)
+        if several:
+            error = statistics.stdev(values) / math.sqrt(len(values))
+            found.append(number.model_copy(update={"key": f"{key}/stderr", "value": error, "statistic": "stderr"}))
+    return found
 
 
 def _num_seeds(sets: Mapping[str, Measured]) -> int:
@@ -178,6 +200,8 @@ def _compare_runs(ledger: Ledger, measured: Mapping, run: str, baseline: str) ->
             if changed := [*ledger.flagged.get(run, []), *ledger.flagged.get(baseline, [])]:
                 reason = f"the run changed what measures it: {', '.join(changed)}"
                 made.append(no_verdict({"metric": metric, **place}, None, reason))
+            elif about.timing and {run, baseline} & set(ledger.beside):
+                made.append(no_verdict({"metric": metric, **place}, None, "a time that was taken beside other runs"))
             else:
                 made.append(compare(ours, reference, metric, about, **place))
     return made

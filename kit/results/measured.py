@@ -84,7 +84,7 @@ def _numbers(file: Path, dataset: str, part: str, entry: Any, places: dict[str, 
     for name, value in entry.items():
         metric = _safe(name.removesuffix(suffix))
         found[metric] = _number(file, f"{dataset}/{part}/{name}", value)
-        places[f"{part}/{metric}"] = _pointer(dataset, part, name)
+        places[f"{part}/{metric}"] = pointer(dataset, part, name)
     return found
 
 
@@ -103,7 +103,7 @@ def _seeds(file: Path, dataset: str, entry: dict, means: dict[str, float], place
         average, size = statistics.fmean(numbers), max(map(abs, numbers))
         if abs(average - means[metric]) <= 0.02 * size:  # a mean may have been rounded
             found[metric] = numbers
-            places[f"seeds/{metric}"] = _pointer(dataset, part, name)
+            places[f"seeds/{metric}"] = pointer(dataset, part, name)
         elif part == "seeds":
             words = f"{dataset}/means/{name} is {means[metric]:.6g}, but the values of its seeds average to"
             raise KitError(f"{file}: {words} {average:.6g}.")
@@ -127,5 +127,6 @@ def _safe(name: str) -> str:
     return UNSAFE.sub("-", "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c)))
 
 
-def _pointer(*names: str) -> str:
+def pointer(*names: str) -> str:
+    """The place of a value in a JSON file (RFC 6901)."""
     return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)

@@ -56,8 +56,8 @@ def _negated(value: float | None) -> float | None:
 def _shown(ledger: Ledger) -> list[tuple[Number, str]]:
     """Each number as it is printed: a mean with the decimals of its standard error."""
     spreads = {n.key: n.value for n in ledger.numbers if n.statistic == "stderr"}
-    show = {"stderr": lambda n: show_number(n.value, n.value),
-            "mean": lambda n: show_number(n.value, spreads.get(f"{n.key}/stderr")),
+    mean = lambda n: show_number(n.value, spreads.get(f"{n.key}/stderr"))  # noqa: E731
+    show = {"stderr": lambda n: show_number(n.value, n.value), "mean": mean, "probe": mean,
             "count": lambda n: show_count(n.value), "setting": lambda n: show_count(n.value)}  # fmt: skip
     return [(n, show[n.statistic](n)) for n in ledger.numbers]
 

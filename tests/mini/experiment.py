@@ -34,7 +34,7 @@ if __name__ == "__main__":
     parser.add_argument("--out_dir", default="run_0")
     out_dir = Path(parser.parse_args().out_dir)
     out_dir.mkdir(exist_ok=True)
-    num_seeds = {"smoke": 3, "demo": 5}[os.environ.get("KIT_PRESET", "demo")]
+    num_seeds = int(os.environ.get("KIT_SEEDS") or {"smoke": 3, "demo": 5}[os.environ.get("KIT_PRESET", "demo")])
     info = {}
     for dataset, curvature in {"flat": 0.5, "steep": 2.0}.items():
         curves = np.array([descend(seed, curvature) for seed in range(num_seeds)])

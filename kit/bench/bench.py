@@ -1,0 +1,312 @@
+"""The bench: where an idea's experiment is edited, run, noted, looked into and drawn."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from kit import editor, results, sandbox, show, workspace
+from kit.bench.drawing import Drawing
+from kit.bench.probes import Probes, run_probe
+from kit.bench.programs import LEFT_BEHIND, Programs, Size, Unwatched
+from kit.bench.trial import Trial
+from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
+from kit.store import Intent, Key, Steps, digest, save, save_json
+from kit.template import Metric, Template
+from kit.workspace import Run
+
+
+class Bench:
+    """One idea's folder: the working copy, its runs, its notes and its figures."""
+
+    def __init__(self, run: Run, template: Template, idea: Idea, preset: str = "", level: str = "auto"):
+        self.run, self.template, self.idea = run, template, idea
+        if preset and template.presets and preset not in template.presets:
+            raise KitError(f"{template.name} has no preset {preset!r}. Presets: {', '.join(template.presets)}.")
+        self.programs = Programs(template, sandbox.choose(level))
+        self.size = Size(preset)
+        self.small = Size("smoke") if "smoke" in template.presets else self.size
+        self.folder = run.folder(idea.Name)
+        self.runs: dict[str, RunResult] = {}
+        self.pilots: dict[str, str] = {}  # what a small run was for → what it said
+        self.notes: dict[str, str] = {}
+        self.probes = Probes()
+        self.plan: Plan | None = None
+        self.settled = False
+        shutil.copytree(template.path, self.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+
+    @property
+    def level(self) -> sandbox.Level:
+        """How tightly programs are locked in."""
+        return self.programs.level
+
+    def watch(self, view: Unwatched) -> Unwatched:
+        """Let a live view know of every program that runs from now on."""
+        self.programs.view = view
+        return view
+
+    # --- the baseline ---------------------------------------------------------------------------
+
+    def baseline(self, timeout: float) -> "Bench":
+        """Have run_0: the template's own, or one run shared by all ideas on this machine."""
+        target = self.folder / "run_0"
+
+        def copy(intent: Intent) -> dict:
+            source, result = self._shared_baseline(timeout, self.size)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(source, target)
+            return {"run": result, "final_info": _content(target)}
+
+        key = Key("experiments", "baseline", self.idea.Name)
+        step = self.run.steps.once(key, [self.template.digest(), self.size], copy,
+                                   still_good=lambda stored: stored["final_info"] == _content(target))  # fmt: skip
+        self.runs["run_0"] = RunResult.model_validate(step.result["run"])
+        return self
+
+    def _shared_baseline(self, timeout: float, size: Size) -> tuple[Path, RunResult]:
+        shipped = self.template.path / "run_0"
+        if shipped.is_dir() and not size.seeds:
+            return shipped, RunResult(run="run_0", title="Baseline (shipped)", ok=True, code=self.template.code)
+        machine = [platform.node(), platform.machine(), os.cpu_count()]
+        name = f"{self.template.name}-{digest(self.template.digest(), size, machine)}"
+        home = workspace.outputs() / "_baselines" / name
+
+        def work(intent: Intent) -> RunResult:
+            result = self.programs.experiment(
+                home, "run_0", self.template.code, size, timeout, intent, title="Baseline"
+            )
+            if not result.ok:  # not stored: the cure may lie outside of the template
+                raise KitError(
+                    f"The baseline of {self.template.name!r} does not run, so there is nothing to compare with. "
+                    f"Mend {self.template.path}; whole log: {home / 'logs' / 'run_0.txt'}\n{result.trouble}"
+                )
+            return result.model_copy(update={"title": "Baseline"})
+
+        key = Key("experiments", "run", self.template.name)
+        step = Steps(home / "steps").once(key, name, work, still_good=lambda _: (home / "run_0").is_dir())
+        return home / "run_0", RunResult.model_validate(step.result)
+
+    # --- the plan -------------------------------------------------------------------------------
+
+    def allows(self, max_runs: int, max_seeds: int) -> Callable[[Plan], None]:
+        """A check of a plan: as many runs and seeds as there may be."""
+
+        def check(plan: Plan) -> None:
+            if len(plan.arms) > max_runs:
+                raise FormatError(f"The plan has {len(plan.arms)} runs; at most {max_runs} can be made.")
+            if plan.seeds > max_seeds:
+                raise FormatError(f"The plan asks for {plan.seeds} seeds; at most {max_seeds} can be run.")
+            if plan.seeds and not self.template.presets:
+                raise FormatError("This program has its own number of seeds: leave `seeds` at 0.")
+
+        return check
+
+    def pilot(self, plan: Plan, max_iters: int, timeout: float) -> Iterator[Trial]:
+        """The small runs that a plan asks for before it can be fixed; none of their numbers enters the ledger."""
+        for arm in plan.pilots:
+            trial = Trial(self, arm, len(self.pilots) + 1, self.small, max_iters, kind="pilot")
+            while not trial.over:
+                yield trial
+            said = self._compared_small(trial, timeout) if trial.ok else trial.given_up
+            self.pilots[f"{trial.run}: {arm.change}"] = said
+
+    def _compared_small(self, trial: Trial, timeout: float) -> str:
+        """What a pilot and the baseline measured at the small size, in lines; no verdict, it is too small for one."""
+        source, _ = self._shared_baseline(timeout, self.small)
+        lines = []
+        for side, folder in (("baseline", source), (trial.run, self.folder / trial.run)):
+            for dataset, measured in results.read_final_info(folder).items():
+                means = ", ".join(f"{name} {value:.4g}" for name, value in measured.means.items())
+                lines.append(f"{side}, {dataset}: {means}")
+        return "\n".join(lines)
+
+    def adopt(self, plan: Plan, timeout: float) -> Plan:
+        """Fix the plan: from here on it stands in plan.json; with seeds of its own the baseline gets them, too."""
+        self.plan = plan.model_copy(update={"pilots": []})
+        save_json(self.folder / "plan.json", self.plan)
+        if plan.seeds:
+            self.size = self.size._replace(seeds=plan.seeds)
+            self.baseline(timeout)
+        return self.plan
+
+    # --- runs -----------------------------------------------------------------------------------
+
+    def waves(self, max_iters: int, at_once: int = 1, total_timeout: float = 0) -> Iterator[list[Trial]]:
+        """The planned arms that can be run next, together, again and again until all ran or were given up.
+
+        `total_timeout` is in seconds, for all runs of the idea (0: no limit).
+        """
+        arms = self.plan.arms if self.plan else []
+        trials = [Trial(self, arm, number, self.size, max_iters) for number, arm in enumerate(arms, start=1)]
+        while ready := self._ready(trials, at_once, total_timeout):
+            yield ready
+        if not any(result.ok for name, result in self.runs.items() if name != "run_0"):
+            raise KitError(
+                f"No run of {self.idea.Name!r} succeeded, so there is nothing to write about. "
+                f"What was tried is in {self.folder / 'notes.md'} and {self.folder / 'logs'}."
+            )
+
+    def _ready(self, trials: list[Trial], at_once: int, total_timeout: float) -> list[Trial]:
+        """The next trials that may run together; those that will never run are closed, with the reason on record."""
+        spent = sum(result.seconds for name, result in self.runs.items() if name != "run_0")
+        ran = {"run_0", *(trial.arm.name for trial in trials if trial.ok)}
+        lost: set[str] = set()
+        for trial in trials:
+            base = trial.arm.start_from
+            if base in lost:
+                trial.closed = f"Not run: it starts from `{base}`, which did not run."
+            elif not trial.over and self.settled:
+                trial.closed = "Not run: the runs before it had settled the question."
+            elif not trial.over and 0 < total_timeout <= spent:
+                trial.closed = f"Not run: the {total_timeout:g} seconds for all runs of this idea are spent."
+            if (why := trial.closed or trial.given_up) and not trial.ok:
+                lost.add(trial.arm.name)
+                self._write_note(trial.run, trial.arm, why)
+        open_ = [trial for trial in trials if not trial.over]
+        ready = [trial for trial in open_ if trial.arm.start_from in ran][: max(1, at_once)]
+        for trial in ready:
+            trial.beside = len(ready) - 1
+            trial.remaining = [t.arm.name for t in open_ if t.number > trial.number]
+        return ready
+
+    def carry_out(self, wave: Sequence[Trial], edits: Sequence[editor.Edits], timeout: float) -> list[Trial]:
+        """Make each trial's edits and run it, all at once; those that ran well."""
+        if len(wave) == 1:
+            wave[0].carry_out(edits[0], timeout)
+        else:
+            with ThreadPoolExecutor(len(wave)) as pool:  # bubblewrap watches the thread: each waits for its program
+                futures = [pool.submit(t.carry_out, e, timeout) for t, e in zip(wave, edits, strict=True)]
+                try:
+                    wait(futures, return_when=FIRST_EXCEPTION)
+                    for future in futures:
+                        if future.done():
+                            future.result()
+                except BaseException:
+                    self.programs.stop()
+                    raise
+        return [trial for trial in wave if trial.ok]
+
+    def code_of(self, name: str) -> str:
+        """The code that a run started with: run_0, or an arm by its name."""
+        for result in self.runs.values():
+            if name in (result.run, result.title):
+                return result.code
+        return self.template.code
+
+    def execute(self, trial: Trial, timeout: float) -> RunResult:
+        """Run a trial's code once; the same code in the same place is not run again."""
+        name, target = trial.run, self.folder / trial.run
+
+        def work(intent: Intent) -> RunResult:
+            result = self.programs.experiment(
+                self.folder, name, trial.code, trial.size, timeout, intent, title=trial.arm.title,
+                log=f"{name}.{trial.attempt}", beside=trial.beside,
+            )  # fmt: skip
+            changed = results.protected_changes(self.template, self.template.code, trial.code)
+            return result.model_copy(update={"title": trial.arm.name, "protected": changed})
+
+        def still_good(stored: dict) -> bool:  # a longer limit is a new chance
+            return target.is_dir() if stored["ok"] else not (stored["timed_out"] and stored["seconds"] < timeout)
+
+        key = Key("experiments", trial.kind, self.idea.Name, trial.number, trial.attempt)
+        content = [trial.code, self.template.digest(), trial.size]
+        result = RunResult.model_validate(self.run.steps.once(key, content, work, still_good=still_good).result)
+        if trial.kind == "run":
+            self.runs[name] = result
+        return result
+
+    # --- what came out --------------------------------------------------------------------------
+
+    def labels(self) -> dict[str, str]:
+        """Run names with the titles that tables and figures show."""
+        titles = {arm.name: arm.title for arm in self.plan.arms} if self.plan else {}
+        return {name: titles.get(r.title, r.title) for name, r in sorted(self.runs.items(), key=_number) if r.ok}
+
+    def ledger(self) -> results.Ledger:
+        """Every number so far, with the comparisons; written to results.json."""
+        flagged = {name: result.protected for name, result in self.runs.items() if result.protected}
+        arms = self.plan.arms if self.plan else []
+        numbers = {arm.name: f"run_{number}" for number, arm in enumerate(arms, 1)}
+        ledger = results.build_ledger(
+            self.folder, self.labels(), self.template, flagged=flagged, preset=self.size.preset, seeds=self.size.seeds,
+            references={numbers[arm.name]: numbers.get(arm.compare_with, "run_0") for arm in arms},
+            declared={metric.name: declared(metric) for metric in self.plan.metrics} if self.plan else {},
+            beside=[name for name, result in self.runs.items() if result.beside], probes=self.probes.done,
+        )  # fmt: skip
+        save_json(self.folder / "results.json", ledger)
+        return ledger
+
+    def write_note(self, trial: Trial, note: Note) -> None:
+        """Add a run's entry to notes.md."""
+        self._write_note(trial.run, trial.arm, note.text)
+        self.settled = note.settled
+
+    def _write_note(self, run: str, arm: Arm, text: str) -> None:
+        self.notes[run] = (
+            f"## {run}: {arm.title} ({arm.role})\n\n{arm.change}\n\nPredicted: {arm.prediction}\n\n{text}\n"
+        )
+        title = f"# {self.idea.Title}\n\n{self.idea.Hypothesis}\n\n"
+        save(self.folder / "notes.md", title + self.lab_book)
+
+    @property
+    def lab_book(self) -> str:
+        """The notes of all runs so far."""
+        return "\n".join(note for _, note in sorted(self.notes.items(), key=_number))
+
+    # --- looking into it ------------------------------------------------------------------------
+
+    def set_out(self, room: Path) -> Path:
+        """A room with the template's files, copies of all run folders, and labels.json with the runs' titles."""
+        self.programs.lay_out(room)
+        for name in self.labels():
+            shutil.copytree(self.folder / name, room / name)
+        save_json(room / "labels.json", self.labels())
+        return room
+
+    def files(self) -> list[str]:
+        """The files that every run left behind."""
+        return sorted(file.name for file in (self.folder / "run_0").iterdir() if file.name != "experiment.py")
+
+    def look_into(self, number: int, probe: Probe, timeout: float) -> None:
+        """Run a probe; what it measured enters the ledger, or what went wrong is on record."""
+        self.probes.done.append(run_probe(self, number, probe, timeout))
+
+    def draw(self, timeout: float) -> Drawing:
+        """Draw the figures of all runs with plot.py."""
+        return Drawing(self, timeout)
+
+    def _repr_html_(self) -> str:
+        labels = self.labels()
+        rows = [[name, labels.get(name, r.title), show.tinted(*(("ran", "good") if r.ok else ("failed", "bad"))),
+                 round(r.seconds, 1), r.level or "shipped",
+                 show.tinted(f"changed: {', '.join(r.protected)}", "bad") if r.protected else "untouched"]
+                for name, r in sorted(self.runs.items(), key=_number)]  # fmt: skip
+        return show.block(show.table(["Run", "Arm", "", "Seconds", "Sandbox", "Evaluation"], rows),
+                          record_of(self.folder))  # fmt: skip
+
+
+def declared(metric: NewMetric) -> Metric:
+    """A metric of the plan as one of the template; it was planned to decide, so it is shown with those that do."""
+    direction = None if metric.direction == "none" else metric.direction
+    return Metric(label=metric.label, direction=direction, headline=direction is not None)
+
+
+def record_of(folder: Path) -> show.Html:
+    """What was changed and what was noted, folded away."""
+    notes, patches = folder / "notes.md", sorted((folder / "history").glob("*.patch"))
+    changes = "".join(show.details(file.stem, show.listing(file.read_text(encoding="utf-8"))) for file in patches)
+    book = show.listing(notes.read_text(encoding="utf-8")) if notes.is_file() else ""
+    folded = {"The lab book": book, "What was changed in the code, attempt by attempt": changes}
+    return show.block(*(show.details(summary, content) for summary, content in folded.items() if content))
+
+
+def _content(folder: Path) -> str:
+    file = folder / "final_info.json"
+    return digest(file.read_bytes().hex()) if file.is_file() else ""
+
+
+def _number(item: tuple[str, object]) -> int:
+    """run_10 comes after run_9."""
+    return int(item[0].rpartition("_")[2])

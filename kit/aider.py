@@ -38,7 +38,7 @@ def take(hand: str, chat: Chat) -> Chat:
 
 
 class Aider(Chat):
-    """A chat in which aider answers wherever Edits are asked for; all else goes the usual way.
+    """A chat in which aider answers the prompt `<stage>/edit`, with the file in `code`; all else goes the usual way.
 
     Its calls are stored, counted and held against the budget as all others are. A file that it left as it was
     is a malformed reply: aider is told, and tries again at most twice.
@@ -50,7 +50,7 @@ class Aider(Chat):
         self.program = find()
 
     def _request(self, prompt: str, reply: type[BaseModel], index: int, values: dict[str, Any]) -> Request:
-        if reply is not Edits:
+        if prompt != f"{self.stage}/edit":
             return super()._request(prompt, reply, index, values)
         request = super()._request(f"{self.stage}/aider", reply, index, values)
         return request._replace(beside=values["code"], turns=TURNS)

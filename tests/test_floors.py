@@ -15,7 +15,7 @@ FLOORS = [
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"aider", "bench", "paper", "widgets", "progress", "doctor"},
+    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor"},
     {"pipeline"},
     {"report"},
     {"__main__"},

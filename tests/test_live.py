@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.live import POINTS, Curve, LiveView, read
+from kit.live import LiveView
+from kit.live.numbers import POINTS, Curve, read
 
 
 def wait_for(what: Callable[[], object], seconds: float = 8) -> None:
@@ -146,7 +147,8 @@ def test_the_executed_notebook_keeps_the_table(tmp_path):
 
     cells = ["from kit.live import LiveView\nview = LiveView()\nview",
              "view.start('run_1', 'cosine', 60)\nfor n in (1, 2):\n    view.hear('run_1', f'step {n} loss {1 / n}')",
-             "view.end('run_1', 'ran in 3 s')"]  # fmt: skip
+             "import threading\nlast = threading.Thread(target=view.end, args=('run_1', 'ran in 3 s'))\n"
+             "last.start()\nlast.join()"]  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(notebook, kernel_name="python3").execute()
     (output,) = notebook.cells[0].outputs

@@ -1,4 +1,4 @@
-"""The live view: what programs say while they run, with curves from the numbers in their lines."""
+"""The view on programs that run: clock, last words, curves; a table when they are over."""
 
 import math
 import re
@@ -13,21 +13,16 @@ from typing import Any, NamedTuple
 import ipywidgets as w
 
 from kit import show
+from kit.live.numbers import Curve, Points, read
 
 TICK = 0.5  # seconds between two looks at what has changed
 TAIL, WIDTH = 6, 160  # lines of output that are shown, characters of each
 LINES_A_TICK = 200  # a program that prints faster is not read to the last line
-POINTS, PANELS = 300, 8  # of one curve; quantities that are drawn
+PANELS = 8  # quantities that are drawn
 SIZE = (250, 92)  # of a panel, pixels
 # Okabe and Ito's colours, as in the figures; the last and the darkest are lighter on a dark page.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 COLORS_DARK = ("#4BA3DB", "#F0803C", "#2FC79A", "#DE9CC0", "#F0B740", "#7CC7EE", "#B5B9C0")
-COUNTERS = {"step", "steps", "iter", "iters", "iteration", "it", "epoch", "ep", "batch", "update", "round", "episode"}
-NO_QUANTITY = {"seed", "rank", "gpu", "port", "pid", "line", "version", "eta", "v"}
-NAME = r"(?:(?:train|training|val|valid|validation|test|eval|dev|mean|avg|best) )?[A-Za-z_][\w./@-]*"
-NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*\w)|[-+]?(?:nan|inf)\b"
-NAMED = re.compile(rf"({NAME})[\"']?(\s*[:=]\s*|\s+[\[(#]?|[\[(#])({NUMBER})(?:\s*/\s*(\d+))?", re.IGNORECASE)
-COUNTED = re.compile(r"(?<![\w./])(\d+)/(\d+)(?![\w./])")  # a bar: 45/100
 PICTURE = f"""<style>
 .kit-live {{ {"; ".join(f"--kit-run{n}:{color}" for n, color in enumerate(COLORS))} }}
 [data-jp-theme-light="false"] .kit-live, .vscode-dark .kit-live {{
@@ -43,67 +38,6 @@ PICTURE = f"""<style>
 .kit-live pre {{ max-width:800px; margin-bottom:1em; box-sizing:border-box; min-height:1.45em; white-space:pre;
   overflow-x:auto }}
 </style>"""
-
-
-# --- what a line says ---------------------------------------------------------------------------
-
-
-class Said(NamedTuple):
-    """The numbers in a line of output: how far it is, out of how much, and the quantities by name."""
-
-    at: float | None
-    of: float | None
-    values: dict[str, float]
-
-
-def read(line: str) -> Said:
-    """Find a counter and named numbers in a line such as `step 200/3000  loss 0.41  lr=1e-3`.
-
-    In a line that counts no steps, words before numbers are mostly prose: only `name=value` and `name: value` count.
-    """
-    at, of, values, marked = None, None, {}, {}
-    for name, between, number, total in NAMED.findall(line[:1000]):
-        word = name.rpartition(" ")[2].lower()
-        if word in COUNTERS:
-            if at is None:
-                at, of = float(number), float(total) if total else None
-        elif word not in NO_QUANTITY and not total:
-            values.setdefault(name, float(number))
-            if between.strip() in (":", "="):
-                marked.setdefault(name, float(number))
-    if at is None and (bar := COUNTED.search(line)):
-        at, of = float(bar[1]), float(bar[2])
-    return Said(at, of, marked if at is None else values)
-
-
-@dataclass
-class Curve:
-    """One quantity of one run, in strokes: a counter that starts anew (another seed) begins another."""
-
-    strokes: list[list[tuple[float, float]]] = field(default_factory=lambda: [[]])
-
-    def add(self, x: float | None, y: float) -> None:
-        """Take one more point; without an x it is the next one."""
-        stroke = self.strokes[-1]
-        x = x if x is not None else (stroke[-1][0] + 1 if stroke else 1)
-        if stroke and x < stroke[-1][0]:
-            self.strokes.append(stroke := [])
-        if stroke and x == stroke[-1][0]:
-            stroke.pop()
-        stroke.append((x, y))
-        if len(stroke) > 2 * POINTS:
-            del stroke[1:-1:2]
-
-    def drawn(self) -> list[list[tuple[float, float]]]:
-        """What can be drawn: the strokes with finite points, thinned to what a panel can show."""
-        strokes = [[point for point in stroke if math.isfinite(point[1])] for stroke in self.strokes[-12:]]
-        room = POINTS // max(1, len(strokes))
-        return [_thin(stroke, room) for stroke in strokes if len(stroke) > 1]
-
-
-def _thin(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    every = math.ceil(len(points) / most)
-    return points if every < 2 else [*points[:-1:every], points[-1]]
 
 
 @dataclass
@@ -136,9 +70,6 @@ class Program:
         for name, value in said.values.items():
             if name in self.curves or len(self.curves) < 5 * PANELS:
                 self.curves.setdefault(name, Curve()).add(said.at, value)
-
-
-# --- the view -----------------------------------------------------------------------------------
 
 
 class LiveView(w.VBox):
@@ -240,7 +171,7 @@ def _framed(*parts: str) -> str:
 def _at_work(program: Program) -> str:
     """One program that runs: its name and clock, how far it is, its last lines."""
     passed = time.monotonic() - program.started
-    share, done = passed / program.timeout, ""
+    share, done = passed / (program.timeout or 1), ""
     if program.at is not None and program.of:
         share, done = program.at / program.of, f"{program.at:g} of {program.of:g} · "
     clock = f"{done}{_clock(passed)} passed, {_clock(max(0.0, program.timeout - passed))} left"
@@ -277,21 +208,29 @@ def _clock(seconds: float) -> str:
 # --- the curves ---------------------------------------------------------------------------------
 
 
+class Drawn(NamedTuple):
+    """One run's part of a panel."""
+
+    color: int
+    strokes: list[Points]
+    end: float  # where its counter will end, as far as it said so
+
+
 def _panels(programs: Iterable[Program]) -> str:
     """A small picture for each quantity, the runs in their colours; a run that is tried again shows its last try."""
     latest = {program.run: program for program in programs}
-    quantities: dict[str, list[tuple[int, list[list[tuple[float, float]]]]]] = {}
+    quantities: dict[str, list[Drawn]] = {}
     for program in latest.values():
         for name, curve in program.curves.items():
             if strokes := curve.drawn():
-                quantities.setdefault(name, []).append((program.color, strokes))
+                quantities.setdefault(name, []).append(Drawn(program.color, strokes, program.of or 0))
     pictures = (f"<div><h4>{escape(name)}</h4>{_svg(drawn)}</div>" for name, drawn in [*quantities.items()][:PANELS])
     return f"<div class='kit-panels'>{''.join(pictures)}</div>" if quantities else ""
 
 
-def _svg(curves: Sequence[tuple[int, list[list[tuple[float, float]]]]]) -> str:
-    points = [point for _, strokes in curves for stroke in strokes for point in stroke]
-    left, right = min(x for x, _ in points), max(x for x, _ in points)
+def _svg(curves: Sequence[Drawn]) -> str:
+    points = [point for curve in curves for stroke in curve.strokes for point in stroke]
+    left, right = min(x for x, _ in points), max(*(x for x, _ in points), *(curve.end for curve in curves))
     low, high = min(y for _, y in points), max(y for _, y in points)
     log = low > 0 and high / low > 50  # then the start would hide all else
     height = (lambda y: math.log(y)) if log else (lambda y: y)
@@ -303,10 +242,11 @@ def _svg(curves: Sequence[tuple[int, list[list[tuple[float, float]]]]]) -> str:
         return f"{across:.1f},{SIZE[1] * (1 - up):.1f}"
 
     lines = "".join(
-        f"<polyline style='stroke:var(--kit-run{color});opacity:{1 if n == len(strokes) - 1 else 0.35}' "
+        f"<polyline style='stroke:var(--kit-run{curve.color});opacity:{1 if stroke is curve.strokes[-1] else 0.35}' "
         f"points='{' '.join(place(x, y) for x, y in stroke)}'/>"
-        for color, strokes in curves for n, stroke in enumerate(strokes)
-    )  # fmt: skip
+        for curve in curves
+        for stroke in curve.strokes
+    )
     wide, tall = SIZE
     words = [(wide + 6, 4, "start", f"{high:.4g}"), (wide + 6, tall + 3, "start", f"{low:.4g}"),
              (0, tall + 14, "start", f"{left:g}"), (wide, tall + 14, "end", f"{right:g}"),

@@ -25,6 +25,7 @@ examples:
   kit report outputs/demo                                           one HTML page of a run
   kit cost demo                                                     what its calls took
   kit trace demo 7                                                  all that was said in the seventh
+  kit check my_template                                             whether a template fits
   kit doctor                                                        what is there, what is missing"""
 
 
@@ -72,6 +73,12 @@ def build_parser(with_parameters: bool) -> argparse.ArgumentParser:
     trace.add_argument("number", nargs="?", type=int, help="number of the call, as the list shows it")
     trace.set_defaults(do=do_trace)
     commands.add_parser("runs", help="the runs in outputs/").set_defaults(do=do_runs)
+    check = commands.add_parser("check", help="whether a template fits, and in plain words what does not")
+    check.add_argument("template", help="folder in templates/, or a path")
+    check.add_argument("--preset", default="", help="size to run; default: the smallest")
+    check.add_argument("--timeout", type=float, default=600, help="seconds for one run (default: 600)")
+    check.add_argument("--sandbox", default="auto", help="auto, bubblewrap, namespaces, limits (default: auto)")
+    check.set_defaults(do=do_check)
     doctor = commands.add_parser("doctor", help="what is there, what is missing, and the line that mends it")
     doctor.set_defaults(do=do_doctor)
     return parser
@@ -159,6 +166,18 @@ def do_runs(arguments: argparse.Namespace) -> int:
         chosen = ", ".join(record.idea.Name for record in run.archive().chosen())
         print(f"{run.name:40} {about.get('template', ''):16} {about.get('model', ''):28} {chosen}")
     return 0
+
+
+def do_check(arguments: argparse.Namespace) -> int:
+    """Look over a template, one thing at a time."""
+    from kit import check, doctor
+
+    fits = True
+    for finding in check.look_over(arguments.template, arguments.preset, arguments.timeout, arguments.sandbox):
+        print(doctor.Findings([finding]), flush=True)
+        fits &= finding.ok or not finding.needed
+    print(f"\n{arguments.template} {'fits' if fits else 'does not fit yet'}.")
+    return 0 if fits else 1
 
 
 def do_doctor(arguments: argparse.Namespace) -> int:

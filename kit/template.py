@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import re
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from kit import show, workspace
 from kit.schemas import Idea, KitError
 
-SKIPPED = {"__pycache__", ".ipynb_checkpoints"}  # neither copied nor hashed
+SKIPPED = {"__pycache__", ".ipynb_checkpoints", ".venv"}  # neither copied nor hashed
 
 
 class Metric(BaseModel):
@@ -54,14 +57,35 @@ class Template(BaseModel):
         """The text of experiment.py."""
         return (self.path / "experiment.py").read_text(encoding="utf-8")
 
+    @property
+    def has_own_python(self) -> bool:
+        """Whether its programs run in an environment of its own, in .venv beside experiment.py."""
+        return (self.path / ".venv" / "bin" / "python").is_file()
+
+    @property
+    def python(self) -> Path:
+        """The Python that its programs run on: its own where it has one, else the kit's."""
+        return self.path / ".venv" / "bin" / "python" if self.has_own_python else Path(sys.executable)
+
+    def readable(self) -> list[Path]:
+        """Folders that its programs have to read besides their own: data, and an own environment with its base."""
+        found = [self.path / folder for folder in self.data]
+        if self.has_own_python:
+            home = re.search(r"^home *= *(.+)$", (self.path / ".venv" / "pyvenv.cfg").read_text(), re.MULTILINE)
+            found += [self.path / ".venv", *([Path(home[1].strip()).parent] if home else [])]
+        return found
+
     def metric(self, name: str) -> Metric:
         """What is known of a metric; one that is not declared has no direction and is never compared."""
         return self.metrics.get(name, Metric(label=name.replace("_", " ")))
 
     def files(self) -> list[Path]:
         """Every file of the template, in a fixed order."""
-        found = sorted(p for p in self.path.rglob("*") if p.is_file())
-        return [p for p in found if not SKIPPED & set(p.relative_to(self.path).parts)]
+        found: list[Path] = []
+        for folder, names, files in os.walk(self.path):
+            names[:] = [name for name in names if name not in SKIPPED]  # an environment holds many files
+            found += [Path(folder, file) for file in files]
+        return sorted(found)
 
     def digest(self) -> str:
         """Hash of all files: a changed template is another template."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model_server import ModelServer
 
 from kit import aider, editor
+from kit.bench import Bench
 from kit.editor import Edits
 from kit.llm import call_table, connect, trace
 from kit.llm.budget import BudgetError
@@ -20,8 +21,8 @@ from kit.llm.chat import Unusable
 from kit.llm.faults import Unavailable
 from kit.llm.providers import PROVIDERS
 from kit.results import build_ledger
-from kit.schemas import Arm, FormatError, Idea, KitError, Note
-from kit.template import Template
+from kit.schemas import Arm, FormatError, Idea, KitError, Note, Plan
+from kit.template import Template, load_template
 from kit.workspace import Run
 
 CODE = "rate = 1\nsteps = 10\n\n\ndef main():\n    print(rate, steps)\n"
@@ -247,6 +248,18 @@ def test_blocks_that_give_no_python_are_for_the_bench_to_refuse():
     edits = Edits.parse(aider.as_blocks(CODE, CODE.replace("def main", "def main("), "experiment.py"))
     with pytest.raises(FormatError, match="is no Python"):
         editor.apply(edits.edits, {"experiment.py": CODE})
+
+
+def test_a_run_on_the_bench_is_edited_by_it(run: Run, server: ModelServer, stand_in: Path):
+    server.reply = lambda body: "code.replace('learning_rate = 0.05', 'learning_rate = 0.3')"
+    template = load_template("tests/mini")
+    chat = connect(run, f"{server.url}/v1#m", "experiments", "faster", template=template, idea=IDEA)
+    bench, hand = Bench(run, template, IDEA, "smoke").baseline(60), aider.take("aider", chat)
+    bench.adopt(Plan(question="Does it help?", arms=[ARM]), 60)
+    wave = next(bench.waves(2))
+    edits = hand.ask_many("experiments/edit", Edits, [trial.task for trial in wave])
+    (trial,) = bench.carry_out(wave, edits, 60)
+    assert "learning_rate = 0.3" in trial.code and "run_1" in bench.labels()
 
 
 @pytest.mark.skipif(not TRUE_AIDER, reason="aider is not installed")

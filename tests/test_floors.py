@@ -16,7 +16,7 @@ FLOORS = [
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
     {"aider", "bench", "paper", "widgets", "live", "progress", "doctor"},
-    {"pipeline"},
+    {"pipeline", "check"},
     {"report"},
     {"__main__"},
 ]

@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.bench import Bench
 from kit.live import LiveView
 from kit.live.numbers import POINTS, Curve, read
+from kit.schemas import Idea
+from kit.template import load_template
+from kit.workspace import Run
 
 
 def wait_for(what: Callable[[], object], seconds: float = 8) -> None:
@@ -130,6 +134,16 @@ def test_few_messages_however_much_is_printed():
         view.hear("run_1", f"step {len(sent)} loss 1")
     view.end("run_1", "ran")
     assert len(sent) <= 6
+
+
+def test_the_bench_tells_it_what_runs(run: Run):
+    idea = Idea(Name="steps", Title="S", Experiment="x", Interestingness=5, Feasibility=5, Novelty=5)
+    bench = Bench(run, load_template("tests/mini"), idea, "smoke")
+    view = bench.watch(LiveView())
+    bench.baseline(60)
+    (program,) = view.programs
+    assert (program.run, program.title) == ("run_0", "Baseline") and program.outcome.startswith("ran in")
+    assert list(program.curves) == ["flat_loss", "steep_loss"] and (program.at, program.of) == (60, 60)
 
 
 def test_without_a_browser_there_is_a_table():

@@ -1,7 +1,6 @@
 """The figures of an idea: drawn by the template's plot.py, which a model that has looked at them may mend."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +65,7 @@ class Drawing:
             bench.set_out(room)
             save(room / "plot.py", code)
             log = bench.folder / "logs" / "plot.txt"
-            done = bench.programs.run([sys.executable, "plot.py"], room, self.timeout, log, intent, title="plot.py")
+            done = bench.programs.run(["plot.py"], room, self.timeout, log, intent, title="plot.py")
             pictures = sorted(room.glob("*.png"))
             if not done.ok or not pictures:
                 return {"trouble": done.tail if not done.ok else "It ended well but wrote no PNG file.", "names": []}

@@ -4,7 +4,6 @@ import json
 import math
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +51,7 @@ def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Prob
         room = bench.set_out(bench.folder / "bench" / name)
         save(room / "analysis.py", probe.code)
         log = bench.folder / "logs" / f"{name}.txt"
-        done = bench.programs.run([sys.executable, "analysis.py"], room, timeout, log, intent, title=probe.question,
+        done = bench.programs.run(["analysis.py"], room, timeout, log, intent, title=probe.question,
                                   env=bench.size.environment())  # fmt: skip
         made = Probed(name=name, question=probe.question, ok=False, seconds=round(done.seconds, 3), level=done.level,
                       tail=done.tail)  # fmt: skip

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +62,7 @@ class Programs:
         room = self.lay_out(home / "bench" / name)
         save(room / "experiment.py", code)
         env = size.environment() | _share_of_cores(beside)
-        done = self.run([sys.executable, "experiment.py", f"--out_dir={name}"], room, timeout,
+        done = self.run(["experiment.py", f"--out_dir={name}"], room, timeout,
                         home / "logs" / f"{log or name}.txt", intent, title=title or name, env=env)  # fmt: skip
         result = RunResult(run=name, ok=done.ok, returncode=done.returncode, seconds=round(done.seconds, 3),
                            timed_out=done.timed_out, level=done.level, code=code, beside=beside > 0)  # fmt: skip
@@ -77,11 +76,10 @@ class Programs:
         return result
 
     def run(
-        self, argv: list[str], room: Path, timeout: float, log: Path, intent: Intent,
+        self, program: list[str], room: Path, timeout: float, log: Path, intent: Intent,
         *, title: str, env: Mapping[str, str] | None = None,
     ) -> sandbox.Finished:  # fmt: skip
-        """Run a program with the room as its only writable folder; what it says goes to the log and to the view."""
-        data = [self.template.path / folder for folder in self.template.data]
+        """Run a Python program with the room as its only writable folder; its words go to the log and to the view."""
         log.parent.mkdir(parents=True, exist_ok=True)
 
         def started(pid: int) -> None:
@@ -94,8 +92,9 @@ class Programs:
         done = None
         try:
             done = sandbox.run(
-                argv, folder=room, timeout=timeout, level=self.level, log=log, pass_fds=[intent.lock], env=env,
-                readable=data, on_start=started, on_line=lambda line: self.view.hear(room.name, line),
+                [str(self.template.python), *program], folder=room, timeout=timeout, level=self.level, log=log,
+                pass_fds=[intent.lock], env=env, readable=self.template.readable(), on_start=started,
+                on_line=lambda line: self.view.hear(room.name, line),
             )  # fmt: skip
         finally:
             self.running.pop(room.name, None)

@@ -87,7 +87,7 @@ def take(run: Run, server: ModelServer) -> aider.Chat:
 
 def edit(hand, code: str = CODE, index: int = 100, **values) -> str:
     """What experiment.py becomes."""
-    values = {"arm": ARM, "number": 1, "kind": "run", "trouble": ""} | values
+    values = {"arm": ARM, "number": 1, "kind": "run", "metrics": [], "trouble": ""} | values
     edits = hand.ask("experiments/edit", Edits, code=code, index=index, **values)
     return editor.apply(edits.edits, {"experiment.py": code}, allowed=["experiment.py"])["experiment.py"]
 
@@ -115,7 +115,7 @@ def test_nothing_is_paid_twice_and_another_program_is_another_call(hand, server,
 
 def test_several_at_once_in_their_order(hand, server, run):
     each = [
-        {"arm": ARM, "number": n, "kind": "run", "trouble": "", "code": f"{CODE}n = {n}\n", "index": n}
+        {"arm": ARM, "number": n, "kind": "run", "metrics": [], "trouble": "", "code": f"{CODE}n = {n}\n", "index": n}
         for n in range(4)
     ]
     for values, edits in zip(each, hand.ask_many("experiments/edit", Edits, each), strict=True):

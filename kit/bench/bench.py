@@ -11,6 +11,7 @@ from kit import editor, results, sandbox, show, workspace
 from kit.bench.drawing import Drawing
 from kit.bench.probes import Probes, run_probe
 from kit.bench.programs import LEFT_BEHIND, Programs, Size, Unwatched
+from kit.bench.record import changes_of, record_of
 from kit.bench.trial import Trial
 from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
 from kit.store import Intent, Key, Steps, digest, save, save_json
@@ -300,21 +301,6 @@ def declared(metric: NewMetric) -> Metric:
     """A metric of the plan as one of the template; it was planned to decide, so it is shown with those that do."""
     direction = None if metric.direction == "none" else metric.direction
     return Metric(label=metric.label, direction=direction, headline=direction is not None)
-
-
-def changes_of(folder: Path, runs: list[str]) -> dict[str, str]:
-    """The patches of each run of an idea, one after the other."""
-    patches = {run: sorted((folder / "history").glob(f"{run}.*.patch")) for run in runs}
-    return {run: "\n".join(file.read_text(encoding="utf-8") for file in files) for run, files in patches.items()}
-
-
-def record_of(folder: Path) -> show.Html:
-    """What was changed and what was noted, folded away."""
-    notes, patches = folder / "notes.md", sorted((folder / "history").glob("*.patch"))
-    changes = "".join(show.details(file.stem, show.listing(file.read_text(encoding="utf-8"))) for file in patches)
-    book = show.listing(notes.read_text(encoding="utf-8")) if notes.is_file() else ""
-    folded = {"The lab book": book, "What was changed in the code, attempt by attempt": changes}
-    return show.block(*(show.details(summary, content) for summary, content in folded.items() if content))
 
 
 def _content(folder: Path) -> str:

@@ -17,7 +17,7 @@ from kit.template import load_template
 from kit.workspace import Run
 
 # What the name of a run's folder is made of, as in 01_ideas: with the others changed, the run goes on where it is.
-NAMING = ("template", "model", "run_dir", "seed", "num_ideas")
+NAMING = ("template", "model", "run_dir", "seed", "num_ideas", "build_on")
 STAGES = {"ideas": "01_ideas", "experiments": "02_experiments", "paper": "03_paper", "review": "04_review"}
 
 
@@ -96,7 +96,11 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
     values = _complete(values)
     load_template(values["template"])  # an unknown template stops before a folder is made
     name = values["run_dir"] or workspace.run_name(
-        values["template"], values["model"], seed=values["seed"], num_ideas=values["num_ideas"]
+        values["template"],
+        values["model"],
+        seed=values["seed"],
+        num_ideas=values["num_ideas"],
+        build_on=values["build_on"],
     )
     path = workspace.run_path(name)
     if fresh:

@@ -8,14 +8,14 @@ import pytest
 KIT = Path(__file__).parent.parent / "kit"
 FLOORS = [
     {"__init__"},
-    {"show", "process"},
+    {"show", "process", "likeness"},
     {"schemas"},
     {"store", "archive", "prompts"},
     {"workspace"},
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"bench", "paper", "widgets", "progress", "doctor"},
+    {"bench", "paper", "widgets", "progress", "doctor", "outcomes"},
     {"pipeline"},
     {"report"},
     {"__main__"},

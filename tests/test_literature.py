@@ -27,7 +27,7 @@ from kit.literature import LiteratureUnavailable
 from kit.literature.ask import PAUSE
 from kit.literature.engines import LONGEST, plain_query
 from kit.literature.words import clean, tex
-from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, Paper, Problem, Query
+from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, NoveltyQuery, Paper, Problem
 
 ROOT = Path(__file__).parent.parent
 SCHOLAR = ROOT.parent / "shared" / "tools" / "scholar_server.py"
@@ -589,14 +589,14 @@ def test_a_verdict_rests_on_papers_that_were_found():
     inquiry = literature.Inquiry(literature.connect(), idea)
     with pytest.raises(FormatError, match="unchecked"):
         inquiry.check(Novelty(verdict="novel"))
-    inquiry.follow(Query(thoughts="", query="denoising diffusion", done=False))
+    inquiry.follow(NoveltyQuery(thoughts="", query="denoising diffusion", done=False))
     found = inquiry.papers[0].key
     inquiry.check(Novelty(verdict="not novel", papers=[found]))
     with pytest.raises(FormatError, match="needs the key"):
         inquiry.check(Novelty(verdict="not novel"))
     with pytest.raises(FormatError, match="No search found smith2099"):
         inquiry.check(Novelty(verdict="novel", papers=[found, "smith2099"]))
-    inquiry.follow(Query(thoughts="", query="", done=True))
+    inquiry.follow(NoveltyQuery(thoughts="", query="", done=True))
     assert inquiry.done and len(inquiry.findings) == 1
 
 

@@ -14,6 +14,7 @@ from kit.archive import Archive, Record
 from kit.offline import experiments, ideas
 from kit.offline.settings import edit_setting, find_settings
 from kit.offline.worked import worked_ideas
+from kit.outcomes import Outcomes
 from kit.results import Ledger
 from kit.schemas import Arm, Comparison, Finding, Idea, KitError, Paper, Plan
 from kit.template import Metric, Template, load_template
@@ -141,7 +142,7 @@ def propose_all(template: Template, seed: int = 0) -> list[Idea]:
     """Every idea that there is."""
     archive = Archive()
     for number in range(1, 40):
-        values = {"template": template, "archive": archive, "number": number, "num_ideas": 40}
+        values = {"template": template, "archive": archive, "number": number, "outcomes": Outcomes()}
         try:
             idea = ideas.propose(values, random.Random(f"{seed}/{number}"))
         except KitError as error:
@@ -189,7 +190,7 @@ def test_the_same_seed_gives_the_same_ideas(template: Template):
 
 
 def test_a_template_without_settings_says_so(tmp_path: Path):
-    values = {"template": make(tmp_path, "print('hello')\n"), "archive": Archive(), "number": 1}
+    values = {"template": make(tmp_path, "print('hello')\n"), "archive": Archive(), "number": 1, "outcomes": Outcomes()}
     with pytest.raises(KitError, match="no further idea for 'tiny'"):
         ideas.propose(values, random.Random(0))
 
@@ -202,8 +203,8 @@ def test_worked_ideas_come_first(tmp_path: Path):
 
 def test_a_look_changes_an_idea_or_ends(template: Template):
     for idea in propose_all(template):
-        for look in (1, 2):
-            values = {"template": template, "idea": idea, "round": look, "num_reflections": 3}
+        for _ in range(2):
+            values = {"template": template, "idea": idea, "wish": "", "twin": None}
             reflection = ideas.reflect(values, random.Random(0))
             assert reflection.idea.Name == idea.Name and reflection.done == (reflection.idea == idea)
             idea = reflection.idea

@@ -186,7 +186,7 @@ def test_help_reads_as_a_manual(capsys):
 def test_cost_and_trace_show_the_calls(whole: Run, monkeypatch, capsys):
     monkeypatch.setattr(workspace, "outputs", lambda: whole.path.parent)
     assert main(["cost", whole.name]) == 0
-    assert "judge_novelty" in (said := capsys.readouterr().out) and "$0.00 (offline)" in said
+    assert "judge" in (said := capsys.readouterr().out) and "$0.00 (offline)" in said
     assert main(["trace", whole.name]) == 0
     assert "1  ideas/propose" in capsys.readouterr().out
     assert main(["trace", "1"]) == 0, "of the latest run"

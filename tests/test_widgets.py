@@ -7,10 +7,13 @@ import pytest
 
 from kit.archive import Archive, Record
 from kit.llm import connect
+from kit.outcomes import Outcomes
 from kit.schemas import Idea, Novelty
 from kit.template import Template
 from kit.widgets import CallView, IdeaPicker
 from kit.workspace import Run
+
+COMMON = {"outcomes": Outcomes(), "max_runs": 5}
 
 
 def idea(name: str, interest: int = 5) -> Idea:
@@ -157,7 +160,9 @@ def test_a_call_can_be_picked_and_read(tmp_path: Path, script):
     (tmp_path / "experiment.py").write_text("rate = '<b>'\n")
     run, template = Run(tmp_path / "run"), Template(name="t", path=tmp_path)
     script.append(idea("one").model_dump_json())
-    connect(run, "test/any", "ideas", template=template).ask("ideas/propose", Idea, archive=Archive(), number=1)
+    connect(run, "test/any", "ideas", template=template).ask(
+        "ideas/propose", Idea, archive=Archive(), number=1, **COMMON
+    )
     view = CallView(run)
     assert len(view.pick.options) == 2 and not view.said.value
     view.pick.value = 0

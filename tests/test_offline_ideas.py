@@ -14,7 +14,7 @@ from kit.archive import Archive, Record
 from kit.offline import experiments, ideas
 from kit.offline.settings import edit_setting, find_settings
 from kit.offline.worked import worked_ideas
-from kit.outcomes import Outcomes
+from kit.outcomes import Outcome, Outcomes
 from kit.results import Ledger
 from kit.schemas import Arm, Comparison, Finding, Idea, KitError, Paper, Plan
 from kit.template import Metric, Template, load_template
@@ -209,6 +209,34 @@ def test_a_look_changes_an_idea_or_ends(template: Template):
             assert reflection.idea.Name == idea.Name and reflection.done == (reflection.idea == idea)
             idea = reflection.idea
         assert reflection.done
+
+
+def test_a_sentence_is_adopted_as_something_that_can_be_carried_out(template: Template):
+    for known in propose_all(template):
+        about = known.Name.removeprefix("sensitivity_to_").replace("_", " ")
+        values = {"template": template, "wish": f"What would {about} bring?"}
+        idea = ideas.adopt(values, random.Random(0))
+        assert idea.Name == known.Name and plan(template, idea).arms
+        assert values["wish"] in idea.Experiment and "script" in idea.Experiment
+
+
+def test_a_sentence_about_something_else_is_refused_with_what_there_is(tmp_path: Path):
+    values = {"template": make(tmp_path, DATACLASS, worked=[WORKED]), "wish": "Do llamas sing?"}
+    with pytest.raises(KitError, match=r"llamas.*longer memory.*learning rate.*real model"):
+        ideas.adopt(values, random.Random(0))
+
+
+def test_what_earlier_runs_did_is_not_proposed_again(template: Template):
+    first, *others = propose_all(template)
+    done = Outcomes(found=[Outcome(run="earlier", idea=first, verdicts={})])
+    values = {"template": template, "archive": Archive(), "number": 1, "outcomes": done}
+    assert ideas.propose(values, random.Random(0)).Name in {idea.Name for idea in others}
+
+
+def test_other_questions_come_before_twins():
+    template = load_template("diffusion_2d")
+    names = [idea.Name for idea in propose_all(template)]
+    assert names[-1] == "sensitivity_to_beta_end", "it asks what sensitivity_to_beta_start asks"
 
 
 def test_searches_differ_and_end(template: Template):

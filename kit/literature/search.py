@@ -84,18 +84,22 @@ class Inquiry:
         self.library, self.idea = library, idea
         self.findings: list[Finding] = []  # each with the papers that no search had found before, by keys of their own
         self.near: list[str] = []
-        self.done = False
+        self.is_settled = False
 
     def follow(self, query: NoveltyQuery) -> None:
-        """Make the search that was asked for, or end where no more is needed or no engine is left to ask."""
+        """Make the search that was asked for, or end where no more is needed."""
         self.near += query.close
-        self.done = query.done
-        if not self.done:
+        self.is_settled = query.done
+        if not self.is_settled:
             before = {paper.key for paper in self.papers}
             finding = self.library.find(query.query, thoughts=query.thoughts)
             finding.papers = [paper for paper in merge([*self.findings, finding]) if paper.key not in before]
             self.findings.append(finding)
-            self.done = self.library.is_silent
+
+    @property
+    def done(self) -> bool:
+        """Whether the critic has seen enough, or no engine is left to ask."""
+        return self.is_settled or self.library.is_silent
 
     @property
     def papers(self) -> list[Paper]:

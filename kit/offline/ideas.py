@@ -88,10 +88,13 @@ def adopt(values: dict[str, Any], dice: random.Random) -> Idea:
         said[name] = " ".join([name.replace("_", " "), idea.Title, *keywords])
     for setting in find_settings(template):
         said[setting_name(setting)] = f"{setting.name.replace('_', ' ')} {setting.about}"
-    wanted = set(words(wish))
-    shared = {
-        name: len(wanted & set(words(text))) / math.sqrt(1 + len(set(words(text)))) for name, text in said.items()
-    }
+    wanted = _stems(wish)
+    bags = {name: _stems(text) for name, text in said.items()}
+    shared = {name: len(wanted & bag) / math.sqrt(1 + len(bag)) for name, bag in bags.items()}
+    plain = wish.lower().replace("_", " ")
+    for name in shared:
+        if (called := name.removeprefix("sensitivity_to_").replace("_", " ")) in plain:
+            shared[name] += len(called)  # called by its name; the longer name is meant where one holds the other
     best = max(shared, key=lambda name: shared[name], default="")
     if not best or not shared[best]:
         raise KitError(
@@ -125,16 +128,14 @@ def _sensitivity(setting: Setting, template: Template) -> Idea:
 
 
 def reflect(values: dict[str, Any], dice: random.Random) -> Reflection:
-    """One look: another question for one that has a twin, else say by which metric it is decided, and be done."""
+    """One look: say by which metric it is decided, and be done; of a twin say that there is nothing else to ask."""
     idea: Idea = values["idea"].model_copy()
     template: Template = values["template"]
-    if values["twin"] and not values["wish"]:
-        used = (idea.Name, values["twin"].Name)
-        if others := [other for other in _all_ideas(template) if other.Name not in used]:
-            return Reflection(thoughts="That is asked already.", idea=dice.choice(others), done=False)
     if not idea.Metric:
         idea.Metric = next((name for name, about in template.metrics.items() if about.headline), "")
     thoughts = "One respect changes, seeds and budget stay, and the plan holds a run that could refute it."
+    if values["twin"]:
+        thoughts += f" It is close to {values['twin'].Name}, and a script has no other question to put in its place."
     return Reflection(thoughts=thoughts, idea=idea, done=idea == values["idea"])
 
 
@@ -172,3 +173,8 @@ def judge_novelty(values: dict[str, Any], dice: random.Random) -> Novelty:
 def _words(text: str) -> list[str]:
     plain = "".join(letter if letter.isalnum() else " " for letter in text.lower())
     return [word for word in dict.fromkeys(plain.split()) if word not in COMMON and len(word) > 2]
+
+
+def _stems(text: str) -> set[str]:
+    """The beginnings of the words: averaged, averaging and average are one."""
+    return {word[:6] for word in words(text)}

@@ -178,7 +178,7 @@ class IdeaPicker(w.VBox):
     def _fits(self, record: Record) -> bool:
         text = " ".join([record.idea.Name, *(getattr(record.idea, field) for field in SEARCHED)]).lower()
         enough = all(getattr(record.idea, field) >= slider.value for field, slider in self.least.items())
-        return enough and all(word in text for word in self.words.value.lower().split())
+        return (enough or record.origin == "person") and all(word in text for word in self.words.value.lower().split())
 
     def draw(self) -> None:
         """Bring everything in line with ideas.json."""

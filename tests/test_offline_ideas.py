@@ -220,6 +220,14 @@ def test_a_sentence_is_adopted_as_something_that_can_be_carried_out(template: Te
         assert values["wish"] in idea.Experiment and "script" in idea.Experiment
 
 
+def test_a_number_behind_the_name_hinders_nobody(template: Template):
+    for idea in propose_all(template):
+        again = idea.model_copy(update={"Name": f"{idea.Name}_2"})
+        arms = plan(template, again).arms
+        assert arms == plan(template, idea).arms
+        assert edit(template, again, arms[0], template.code) == edit(template, idea, arms[0], template.code)
+
+
 def test_a_sentence_about_something_else_is_refused_with_what_there_is(tmp_path: Path):
     values = {"template": make(tmp_path, DATACLASS, worked=[WORKED]), "wish": "Do llamas sing?"}
     with pytest.raises(KitError, match=r"llamas.*longer memory.*learning rate.*real model"):

@@ -185,6 +185,9 @@ def test_where_the_model_fails_the_sentence_stays_and_the_reason_is_shown(run: R
 def test_the_sliders_start_at_the_thresholds(run: Run):
     picker = IdeaPicker(run, least=(5, 1, 1))
     assert picker.least["Interestingness"].value == 5 and listed(picker) == ["two", "three"]
+    picker.least["Novelty"].value = 6
+    picker.add_own("Is mine shown?")
+    assert listed(picker) == ["is_mine_shown"], "one's own idea does not vanish as it is added"
 
 
 @pytest.mark.parametrize("sentence", ["学習率は重要か。", "?", "A" * 300])

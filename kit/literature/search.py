@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from kit import workspace
 from kit.literature.ask import LiteratureUnavailable, Question, ask
@@ -121,10 +122,11 @@ class Inquiry:
         if novelty.verdict == "novel" and not keys:
             raise FormatError('The searches found nothing to compare with, so the verdict is "unchecked".')
 
-    def __str__(self) -> str:
-        said = ((f.query, "no answer" if f.trouble else len(f.papers)) for f in self.findings)
+    def row(self) -> list[Any]:
+        """The idea, how many papers were found and found close, and the searches with what each added."""
+        said = ((f.query, "no answer" if f.trouble else f"{len(f.papers)} new") for f in self.findings)
         searches = "; ".join(f"{query} ({found})" for query, found in said)
-        return f"{self.idea.Name}: {len(self.papers)} papers. {searches}"
+        return [f"`{self.idea.Name}`", len(self.papers), len(self.close), searches]
 
 
 def connect(

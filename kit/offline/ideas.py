@@ -7,7 +7,7 @@ from typing import Any
 
 from kit.likeness import COMMON, words
 from kit.offline.settings import Setting, find_settings
-from kit.offline.worked import worked_ideas
+from kit.offline.worked import find_worked, worked_ideas
 from kit.schemas import Idea, KitError, Novelty, NoveltyQuery, Paper, Reflection
 from kit.template import Template
 
@@ -142,7 +142,7 @@ def reflect(values: dict[str, Any], dice: random.Random) -> Reflection:
 def query(values: dict[str, Any], dice: random.Random) -> NoveltyQuery:
     """Three searches: what the idea is called, what it is about, and what field it is in."""
     idea: Idea = values["idea"]
-    worked = worked_ideas(values["template"]).get(idea.Name)
+    worked = find_worked(values["template"], idea.Name)
     tries = [" ".join(worked.keywords) if worked and worked.keywords else idea.Name.replace("_", " "),
              " ".join(_words(idea.Title)[:8]), " ".join(_words(values["template"].task_description)[:8])]  # fmt: skip
     tries = [words for words in dict.fromkeys(tries) if words]

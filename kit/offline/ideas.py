@@ -7,7 +7,7 @@ from typing import Any
 
 from kit.likeness import COMMON, words
 from kit.offline.settings import Setting, find_settings
-from kit.offline.worked import find_worked, worked_ideas
+from kit.offline.worked import worked_ideas
 from kit.schemas import Idea, KitError, Novelty, NoveltyQuery, Paper, Reflection
 from kit.template import Template
 
@@ -79,6 +79,12 @@ def _all_ideas(template: Template) -> list[Idea]:
     return worked + [_sensitivity(setting, template) for setting in find_settings(template)]
 
 
+def known_name(template: Template, idea: Idea) -> str:
+    """The name without the number with which an archive may have told it from another: noise_2 was noise."""
+    known = {one.Name for one in _all_ideas(template)}
+    return idea.Name if idea.Name in known else re.sub(r"_\d+$", "", idea.Name)
+
+
 def adopt(values: dict[str, Any], dice: random.Random) -> Idea:
     """The worked idea or the setting that shares most words with a person's sentence; no match is an error."""
     template, wish = values["template"], values["wish"]
@@ -142,7 +148,7 @@ def reflect(values: dict[str, Any], dice: random.Random) -> Reflection:
 def query(values: dict[str, Any], dice: random.Random) -> NoveltyQuery:
     """Three searches: what the idea is called, what it is about, and what field it is in."""
     idea: Idea = values["idea"]
-    worked = find_worked(values["template"], idea.Name)
+    worked = worked_ideas(values["template"]).get(known_name(values["template"], idea))
     tries = [" ".join(worked.keywords) if worked and worked.keywords else idea.Name.replace("_", " "),
              " ".join(_words(idea.Title)[:8]), " ".join(_words(values["template"].task_description)[:8])]  # fmt: skip
     tries = [words for words in dict.fromkeys(tries) if words]

@@ -27,17 +27,6 @@ def worked_ideas(template: Template) -> dict[str, Worked]:
     return {worked.idea.Name: worked for worked in map(_read, template.worked)}
 
 
-def find_worked(template: Template, name: str) -> Worked | None:
-    """The worked idea of that name, or of that name without the number that an archive put behind it."""
-    worked = worked_ideas(template)
-    return worked.get(name) or worked.get(without_number(name))
-
-
-def without_number(name: str) -> str:
-    """The name that an idea had before an archive told it from another: noise_2 was noise."""
-    return re.sub(r"_\d+$", "", name)
-
-
 def _read(text: str) -> Worked:
     front = FRONT.match(text)
     if not front:

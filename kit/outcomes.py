@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from kit import show, workspace
 from kit.results import Ledger
+from kit.results.ledger import MARKS
 from kit.schemas import Idea, KitError
 from kit.store import Key, load_json
 from kit.workspace import Run
@@ -81,7 +82,9 @@ def _read(run: Run, idea: Idea) -> Outcome | None:
     ledger = Ledger.model_validate(load_json(home / "results.json"))
     if len(ledger.runs) < 2:  # the baseline alone
         return None
+    counts = ledger.verdicts()
     form: dict[str, Any] = load_json(home / "review.json") if (home / "review.json").is_file() else {}
     said: dict[str, Any] = load_json(home / "conclusion.json") if (home / "conclusion.json").is_file() else {}
-    return Outcome(run=run.name, idea=idea, verdicts=dict(ledger.verdicts()), overall=form.get("Overall"),
+    verdicts = {verdict: counts[verdict] for verdict in MARKS if counts[verdict]}
+    return Outcome(run=run.name, idea=idea, verdicts=verdicts, overall=form.get("Overall"),
                    decision=form.get("Decision", ""), lesson=said.get("lesson", ""))  # fmt: skip

@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import json
 import os
+import re
 import sys
 
 from kit import __version__
@@ -102,10 +104,19 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
 def reader(kind: str):
     """How the text of an option becomes a parameter's value."""
     if kind == "list":
-        return lambda text: [part.strip() for part in text.strip("[]").replace('"', "").split(",") if part.strip()]
+        return read_list
     if kind == "bool":
         return lambda text: {"true": True, "false": False}[text.lower()]
     return {"int": int, "float": float, "str": str}.get(kind, ast.literal_eval)
+
+
+def read_list(text: str) -> list[str]:
+    """Names with commas between them; sentences, which may hold commas, with semicolons, or a list as JSON has it."""
+    if text.lstrip().startswith('["'):
+        return [str(part) for part in json.loads(text)]
+    sentences = ";" in text or re.search(r"\w\s+\w", text)
+    parts = text.split(";") if sentences else text.strip("[]").replace('"', "").split(",")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def do_run(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import pipeline, results, show
-from kit.archive import TONES, Record
+from kit.archive import Record
 from kit.bench import record_of
 from kit.llm import call_table, total_cost
 from kit.results import ledger
@@ -182,7 +182,7 @@ class Overview:
             link = f"<a href='#{idea.Name}'>{text}</a>" if record.chosen else text
             state = show.tinted("chosen, not begun" if record.chosen else "not chosen", "soft")
             rows.append([show.Html(link), idea.Interestingness, idea.Feasibility, idea.Novelty,
-                         show.badge(record.novelty.verdict, TONES[record.novelty.verdict]),
+                         show.Html(" ".join(record.standing())),
                          show.Html(" ".join(outcomes.get(idea.Name) or [state]))])  # fmt: skip
         columns = ["Idea", "Interest", "Feasible", "New", "Literature", "What became of it"]
         return f"<nav>{show.table(columns, rows)}</nav>" if len(rows) > 1 else ""

@@ -98,7 +98,8 @@ def run_path(run_dir: str) -> Path:
 
 
 def run_name(template: str, model: str, **parameters: Any) -> str:
-    """The same parameters give the same folder."""
+    """The same parameters give the same folder; empty ones are no part of its name."""
+    parameters = {name: value for name, value in parameters.items() if value not in ("", [])}
     plain = "-".join((Path(template).name, model.rpartition("/")[2])).replace(":", "-")
     return f"{plain}-{digest(template, model, parameters)[:4]}"
 

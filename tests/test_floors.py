@@ -8,14 +8,14 @@ import pytest
 KIT = Path(__file__).parent.parent / "kit"
 FLOORS = [
     {"__init__"},
-    {"show", "process"},
+    {"show", "process", "likeness"},
     {"schemas"},
     {"store", "archive", "prompts", "letters"},
     {"workspace"},
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor"},
+    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "outcomes"},
     {"pipeline", "check"},
     {"report"},
     {"__main__"},

@@ -17,9 +17,10 @@ Answer = Callable[[dict[str, Any], random.Random], BaseModel | str]
 
 ANSWERS: dict[str, Answer] = {
     "ideas/propose": ideas.propose,
+    "ideas/adopt": ideas.adopt,
     "ideas/reflect": ideas.reflect,
-    "ideas/query": ideas.query,
-    "ideas/judge_novelty": ideas.judge_novelty,
+    "novelty/query": ideas.query,
+    "novelty/judge": ideas.judge_novelty,
     "experiments/plan": experiments.plan,
     "experiments/edit": experiments.edit,
     "experiments/note": experiments.note,

@@ -67,6 +67,12 @@ class Query(BaseModel):
     done: bool
 
 
+class NoveltyQuery(Query):
+    """A search for earlier work, and which of the papers found last come close."""
+
+    close: list[str] = Field(default_factory=list, description="keys of papers of the last search that come close")
+
+
 class Novelty(BaseModel):
     """Whether the literature already holds an idea."""
 

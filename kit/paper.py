@@ -72,7 +72,7 @@ class Manuscript:
         self.references: list[Reference] = []
         self.papers: list[Paper] = []
         self.good: tuple[Build, dict[str, str]] | None = None  # the last build that went well, and its sections
-        self.revisions = 0  # how many there have been
+        self.revisions, self.patches = 0, list[str]()  # how many there have been, and what the last one changed
         self.versions: list[str] = []  # of the text that were compiled
         self.told: set[str] = set()  # remarks that the writer has had, and that break nothing
 
@@ -184,9 +184,15 @@ class Manuscript:
         before, self.revisions = self.sections, self.revisions + 1
         for each in edits:
             self.sections = self.fits(each)
-        patches = [diff(before[name], body, f"{name}.tex") for name, body in self.sections.items()
-                   if body != before[name]]  # fmt: skip
-        return show.block(*map(show.listing, patches)) if patches else show.block(show.paragraph("Nothing changed."))
+        self.patches = [diff(before[name], body, f"{name}.tex") for name, body in self.sections.items()
+                        if body != before[name]]  # fmt: skip
+        return self.revised
+
+    @property
+    def revised(self) -> show.Html:
+        """What the last revision changed."""
+        nothing = [show.paragraph("Nothing was changed.")]
+        return show.block(*(map(show.listing, self.patches) if self.patches else nothing))
 
     def text(self) -> str:
         """The paper so far, as its writer sees it."""

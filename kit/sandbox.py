@@ -209,6 +209,7 @@ def _environment(extra: Mapping[str, str], home: str) -> dict[str, str]:
         "PYTHONUSERBASE": site.getuserbase(),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "GOMP_SPINCOUNT": "1000",  # a thread that waits gives way: two programs on the same cores would stall
         "MPLBACKEND": "Agg",  # a kernel's own backend is not there for its children
         "MPLCONFIGDIR": f"{home}/matplotlib",
         **extra,

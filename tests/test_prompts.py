@@ -20,7 +20,7 @@ COMMON = {
     "review": {"persona"},
 }  # fmt: skip
 
-TASK = {"arm", "number", "kind", "code", "trouble"}  # what `**trial.task` spells out
+TASK = {"arm", "number", "kind", "code", "metrics", "trouble"}  # what `**trial.task` spells out
 
 
 def notebook_code(file: Path) -> str:

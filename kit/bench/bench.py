@@ -265,6 +265,15 @@ class Bench:
         save_json(room / "labels.json", self.labels())
         return room
 
+    def changes(self) -> dict[str, str]:
+        """What each run that ended well changed in the program it started from, as a patch."""
+        return changes_of(self.folder, list(self.labels())[1:])
+
+    @property
+    def seconds(self) -> float:
+        """What the baseline took."""
+        return self.runs["run_0"].seconds
+
     def files(self) -> list[str]:
         """The files that every run left behind."""
         return sorted(file.name for file in (self.folder / "run_0").iterdir() if file.name != "experiment.py")
@@ -291,6 +300,12 @@ def declared(metric: NewMetric) -> Metric:
     """A metric of the plan as one of the template; it was planned to decide, so it is shown with those that do."""
     direction = None if metric.direction == "none" else metric.direction
     return Metric(label=metric.label, direction=direction, headline=direction is not None)
+
+
+def changes_of(folder: Path, runs: list[str]) -> dict[str, str]:
+    """The patches of each run of an idea, one after the other."""
+    patches = {run: sorted((folder / "history").glob(f"{run}.*.patch")) for run in runs}
+    return {run: "\n".join(file.read_text(encoding="utf-8") for file in files) for run, files in patches.items()}
 
 
 def record_of(folder: Path) -> show.Html:

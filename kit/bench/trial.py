@@ -50,7 +50,8 @@ class Trial:
     def task(self) -> dict[str, Any]:
         """What the prompt for the next edit has to say; its index is the call's place among all edits."""
         index = 100 * self.number + self.attempt + (5000 if self.kind == "pilot" else 0)
-        return {"arm": self.arm, "number": self.number, "kind": self.kind, "code": self.code,
+        metrics = self.bench.plan.metrics if self.bench.plan else []
+        return {"arm": self.arm, "number": self.number, "kind": self.kind, "code": self.code, "metrics": metrics,
                 "trouble": self.trouble, "index": index}  # fmt: skip
 
     def carry_out(self, edits: editor.Edits, timeout: float) -> "Trial":

@@ -1,7 +1,6 @@
 """One page of a run that opens anywhere: an executed notebook, made into HTML with nothing outside of it."""
 
 import base64
-import json
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from kit.archive import TONES, Record
 from kit.bench import record_of
 from kit.llm import call_table, total_cost
 from kit.results import ledger
-from kit.review import Ensemble
+from kit.review import TITLES, Ensemble, Versions
 from kit.schemas import Captions, Plan
 from kit.store import load_json, save
 from kit.workspace import Run
@@ -65,9 +64,14 @@ class IdeaReport:
         return self._left("results.json", results.Ledger.model_validate)
 
     @cached_property
+    def versions(self) -> Versions:
+        """The versions of the paper that were reviewed."""
+        return Versions.read(self.home)
+
+    @property
     def review(self) -> Ensemble | None:
-        """The review, if there is one."""
-        return self._left("review.json", Ensemble.from_form)
+        """The review of the version that stands, if there is one."""
+        return self.versions.ensembles[self.versions.final] if self.versions.ensembles else None
 
     def outcome(self) -> list[show.Html]:
         """Verdicts and decision in short."""
@@ -107,15 +111,22 @@ class IdeaReport:
         return self.ledger._repr_html_() if self.ledger else ""
 
     def _paper(self) -> str:
-        pdf, pages = self.home / "paper" / "paper.pdf", sorted((self.home / "paper" / "pages").glob("*.png"))
+        folder = self.home / (self.versions.final if self.versions.ensembles else "paper")
+        pdf, pages = folder / "paper.pdf", sorted((folder / "pages").glob("*.png"))
         if not (pdf.is_file() and pages):
             return ""
         data = f"data:application/pdf;base64,{base64.b64encode(pdf.read_bytes()).decode()}"
         link = f"<a download='{self.record.idea.Name}.pdf' href='{data}'>paper.pdf</a>"
-        return f"<p>{link}, {len(pages)} pages; a click on a page enlarges it.</p>{show.gallery(pages, columns=3)}"
+        version = f", {TITLES[folder.name].lower()}" if len(self.versions.ensembles) > 1 else ""
+        words = f"<p>{link}{version}, {len(pages)} pages; a click on a page enlarges it.</p>"
+        return words + show.gallery(pages, columns=3)
 
     def _review(self) -> str:
-        return self.review._repr_html_() if self.review else ""
+        if len(self.versions.ensembles) < 2:
+            return self.review._repr_html_() if self.review else ""
+        others = [show.details(f"{TITLES[name]}: its reviews", ensemble._repr_html_())
+                  for name, ensemble in self.versions.ensembles.items() if name != self.versions.final]  # fmt: skip
+        return show.block(self.versions._repr_html_(), self.review._repr_html_() if self.review else "", *others)
 
 
 class Overview:
@@ -234,9 +245,10 @@ def closing_words(run: Run, report: Path) -> str:
         lines.append(f"  {stage:<40} {took['seconds']:7.1f} s   (the kit itself {took['kit']:.1f} s)")
     for record in run.archive().chosen():
         home = run.path / record.idea.Name
-        review = json.loads((home / "review.json").read_text(encoding="utf-8"))
+        final = load_json(home / "final.json")
+        review = load_json(home / final["review"])
         decision = f"{review['Decision']}, overall {review['Overall']}/10"
-        lines += ["", f"  {record.idea.Title}", f"    paper   {home / 'paper' / 'paper.pdf'}",
-                  f"    review  {home / 'review.json'}   {decision}"]  # fmt: skip
+        lines += ["", f"  {record.idea.Title}", f"    paper   {home / final['paper']}",
+                  f"    review  {home / final['review']}   {decision}"]  # fmt: skip
     lines += ["", f"  notebooks  {run.path / 'notebooks'}", f"  report     {report}", f"  cost: {total_cost(run)}"]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ FLOORS = [
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"bench", "paper", "widgets", "live", "progress", "doctor"},
+    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor"},
     {"pipeline", "check"},
     {"report"},
     {"__main__"},

@@ -83,6 +83,11 @@ def run_all(page, done: Callable[[], object]) -> None:
     raise AssertionError("the notebook did not run to its end")
 
 
+def take_picture(page, name: str) -> None:
+    if folder := os.environ.get("KIT_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
 def test_what_a_hand_does_is_on_disk_at_once_and_stays(lab: str, page, tmp_path: Path):
     import papermill
 
@@ -118,11 +123,61 @@ def test_what_a_hand_does_is_on_disk_at_once_and_stays(lab: str, page, tmp_path:
     picker.locator('input[placeholder^="your own idea"]').fill("Does momentum help?")
     picker.locator('button:has-text("add")').click()
     wait_for(lambda: len(records()) == 3 and records()[2]["origin"] == "person")
-    if folder := os.environ.get("KIT_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/picker.png")
+    take_picture(page, "picker")
 
     run_all(page, lambda: records()[2]["novelty"]["verdict"] != "unchecked")
     wait_for(lambda: len(records()) == 3 and records()[0]["chosen_by"] == "person")
     assert [(r["chosen"], r["chosen_by"]) for r in records()] == [(False, "person"), (True, "person"), (True, "person")]
     assert records()[1]["idea"]["Title"] == "A title of my own"
     assert page.locator('.jp-OutputArea-output[data-mime-type*="error"]').count() == 0
+
+
+def test_the_live_view_moves_while_the_kernel_is_busy(lab: str, page, tmp_path: Path):
+    import nbformat
+
+    cells = [
+        "from pathlib import Path\nimport math, time\nfrom kit.live import LiveView\nview = LiveView()\nview",
+        PLAY,
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "live.ipynb")
+    page.goto(lab.format("live.ipynb"))
+    view = page.locator(".kit-live")
+    run_all(page, lambda: page.locator(".kit-live polyline").count() >= 2)
+    first = view.nth(0).inner_text()
+    wait_for(lambda: view.nth(0).inner_text() != first)  # the kernel is busy with the next cell, and says nothing
+    assert "cosine schedule" in first and "left" in first and "3000" in first
+    take_picture(page, "live_busy")
+    (tmp_path / "go_on").touch()
+    page.locator(".kit-live td:has-text('ended with code 1')").first.wait_for()
+    wait_for(lambda: page.locator(".kit-live pre").count() == 0)
+    take_picture(page, "live_over")
+    page.click('.lm-MenuBar-itemLabel:text-is("Settings")')
+    page.locator('.lm-Menu-itemLabel:text-is("Theme")').hover()
+    page.click('.lm-Menu-itemLabel:text-is("JupyterLab Dark")')
+    colour = "e => getComputedStyle(e).stroke"
+    wait_for(lambda: page.locator(".kit-live polyline").first.evaluate(colour) == "rgb(75, 163, 219)")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    take_picture(page, "live_dark")
+    assert page.locator('.jp-OutputArea-output[data-mime-type*="error"]').count() == 0
+
+
+PLAY = """
+view.start("run_0", "Baseline", 7200)
+for step in range(50, 3001, 50):
+    view.hear("run_0", f"step {step}/3000  loss {0.35 + math.exp(-step / 500) + 0.02 * math.sin(step):.4f}  lr=5e-3")
+view.end("run_0", "ran in 14.0 s")
+view.start("run_1", "cosine schedule", 7200)
+view.start("run_2", "linear, twice as many timesteps", 7200)
+for step in range(50, 2001, 50):
+    lr = 5e-3 * (1 + math.cos(math.pi * step / 3000)) / 2
+    view.hear("run_1", f"step {step}/3000  loss {0.3 + math.exp(-step / 400) + 0.02 * math.sin(step):.4f}  lr={lr:.2e}")
+    if step < 1200:
+        view.hear("run_2", f"step {step}/3000  loss {0.4 + math.exp(-step / 800):.4f}  lr=5e-3")
+view.hear("run_2", "Traceback (most recent call last):")
+while not Path("go_on").exists():
+    time.sleep(0.1)
+view.end("run_2", "ended with code 1 in 9.0 s")
+view.end("run_1", "ran in 13.1 s")
+"""

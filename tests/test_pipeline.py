@@ -63,6 +63,25 @@ def test_it_ends_with_a_paper_a_review_and_a_report(whole: Run):
     assert "cost: $0.00 (offline)" in (whole.path / "said.txt").read_text()
 
 
+def test_a_review_that_goes_back_gives_a_second_version_and_the_better_one_stands(whole: Run, tmp_path: Path):
+    run = Run(Path(shutil.copytree(whole.path, tmp_path / "run")))
+    before = {name: (home(run) / name).read_bytes() for name in ("review.json", "paper/paper.pdf")}
+    assert json.loads((home(run) / "final.json").read_text())["paper"] == "paper/paper.pdf"
+    code, said = run_kit("run", *TINY, "--run_dir", str(run.path), "--improve", "true")
+    assert code == 0, said
+    assert before == {name: (home(run) / name).read_bytes() for name in before}, "the first version stays as it was"
+    sections = [{file.name: file.read_text() for file in (home(run) / folder / "sections").glob("*.tex")}
+                for folder in ("paper", "paper_improved")]  # fmt: skip
+    assert sections[0].keys() == sections[1].keys() and sections[0] != sections[1]
+    final = json.loads((home(run) / "final.json").read_text())
+    reviews = [json.loads((home(run) / name).read_text()) for name in ("review.json", "review_improved.json")]
+    means = [review["spread"]["Overall"]["mean"] for review in reviews]
+    assert [version["mean Overall"] for version in final["versions"].values()] == means
+    assert (home(run) / final["paper"]).is_file() and str(home(run) / final["paper"]) in said
+    page = (run.path / "report.html").read_text()
+    assert "After the review" in page and "First version" in page
+
+
 def test_references_are_cited_and_resolve(whole: Run):
     from kit import latex
 

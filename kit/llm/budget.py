@@ -21,6 +21,7 @@ PARTS = {
     "tokens": r"\d[\d_]*\s*tokens?",
     "calls": r"\d[\d_]*\s*calls?",
 }
+FRAME = 4096  # tokens that a hand puts around the messages each time that it asks
 PAUSE = 0.05  # seconds between two looks at what is set aside
 FORM = '"5 dollars", "2_000_000 tokens", "300 calls", or several of them with commas between'
 
@@ -123,7 +124,7 @@ class Purse:
         results = [call["result"] for call in self._known.values() if idea in ("", call["idea"])]
         return Amount(
             sum(r["cost"] or 0 for r in results), sum(r["tokens_in"] + r["tokens_out"] for r in results),
-            sum(not r["model"].startswith("offline") for r in results),
+            sum(r.get("turns", 1) for r in results if not r["model"].startswith("offline")),
         )  # fmt: skip
 
     def _under_way(self, idea: str, mine: Intent) -> list[dict]:
@@ -141,8 +142,11 @@ class Purse:
 
 
 def _worst(request: Request, provider: Provider) -> Amount:
-    """The most that a call can take: every byte counted high, the room for the reply used up."""
-    text = request.system + "".join(message["content"] for message in request.messages)
+    """The most that a call can take: every byte counted high, the room for the reply used up, in every turn."""
+    text = request.system + request.beside + "".join(message["content"] for message in request.messages)
     read = round(TOKENS_PER_BYTE * len(text.encode())) + PICTURE_TOKENS * len(request.pictures)
-    tokens = prices.Tokens(read, request.room)
-    return Amount(prices.cost(provider.name, request.model, provider.prices, tokens), read + request.room, 1)
+    if (turns := request.turns) > 1:  # each reads what was said in those before it, and their replies
+        read = turns * (read + FRAME) + turns * (turns - 1) // 2 * request.room
+    tokens = prices.Tokens(read, turns * request.room)
+    dollars = prices.cost(provider.name, request.model, provider.prices, tokens)
+    return Amount(dollars, tokens.read + tokens.written, turns)

@@ -104,10 +104,12 @@ class Chat:
         content = [self.model, self.seed, request.system, request.messages]
         if request.pictures:
             content.append(pictures.digests(list(request.pictures)))
+        if request.beside:
+            content.append(request.beside)
 
         def call(intent: Intent) -> dict:
             with self.purse.hold(request._replace(say=intent.remark), self.provider, idea, intent) as held:
-                completion = load_answer(self.provider)(held, self.provider)
+                completion = self._answer(held, intent)
             return {"model": self.model, "prompt": request.prompt, "pictures_given": len(request.pictures),
                     "characters_in": _size(request), **completion.model_dump()}  # fmt: skip
 
@@ -115,10 +117,14 @@ class Chat:
         self._remember(request, step)
         return Completion.model_validate(step.result)
 
+    def _answer(self, request: Request, intent: Intent) -> Completion:
+        return load_answer(self.provider)(request, self.provider)
+
     def _remember(self, request: Request, step: Step) -> None:
         """Add the call to chats/<stage>.jsonl, once: what an earlier, killed run wrote there stays."""
+        beside = [{"role": "file", "content": request.beside}] if request.beside else []
         turn = {"call": step.file.name, "prompt": request.prompt, "index": request.index, "system": request.system,
-                "messages": request.messages, "reply": step.result["text"]}  # fmt: skip
+                "messages": beside + request.messages, "reply": step.result["text"]}  # fmt: skip
         with self._writing:
             self.replayed.append(step.replayed)
             if step.file.name not in self.turns:
@@ -142,7 +148,7 @@ def _go_back(text: str, error: FormatError) -> list[dict[str, str]]:
 
 
 def _size(request: Request) -> int:
-    return len(request.system) + sum(len(message["content"]) for message in request.messages)
+    return len(request.system + request.beside) + sum(len(message["content"]) for message in request.messages)
 
 
 def connect(run: Run, model: str, stage: str, idea: str = "", seed: int = 0, /, **common: Any) -> Chat:

@@ -33,6 +33,8 @@ class Request(NamedTuple):
     room: int = 0  # tokens for the reply; 0: as the provider does by itself
     pictures: Sequence[Path] = ()  # shown with the first message, to a model that sees
     say: Callable[[str], None] = lambda remark: None  # where a wait is remarked on
+    beside: str = ""  # a file that is read with the messages
+    turns: int = 1  # how often a model may be asked for this one answer: a hand mends its own slips
 
 
 class Completion(BaseModel):
@@ -44,6 +46,7 @@ class Completion(BaseModel):
     tokens_cached: int = 0  # read from the provider's cache
     tokens_reasoning: int = 0
     pictures: int = 0  # how many the model was shown
+    turns: int = 1  # how often a model was asked for it
     faults: list[str] = []  # what went wrong before the answer came
     end: Literal["done", "cut", "refused"] = "done"
     cost: float | None = None  # US dollars; None: no price is known

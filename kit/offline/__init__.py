@@ -36,6 +36,7 @@ ANSWERS: dict[str, Answer] = {
     "paper/revise": revision.revise,
     "paper/look": pages.look,
     "review/review": review.review,
+    "review/reflect": review.reflect,
     "review/meta": review.meta,
 }
 

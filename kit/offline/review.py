@@ -1,12 +1,13 @@
 """Stage 4 of the scripted scientist: a review by looking at what is in the paper, and what is not."""
 
+import math
 import random
 import re
 import statistics
 from collections import Counter
 from typing import Any, NamedTuple
 
-from kit.schemas import Review
+from kit.schemas import Review, ReviewReflection
 
 # --- what there is to see -----------------------------------------------------------------------
 
@@ -122,6 +123,14 @@ def _count_verdicts(low: str) -> tuple[dict[str, int], bool]:
 
 LENIENCE = {"negative": -0.6, "neutral": 0.0, "positive": 0.6}
 TASTE = 0.55  # standard deviation of what one reviewer thinks of the same facts
+NEAR = 0.75  # how far from the facts a score may stay when it is looked at again
+EYES = {  # how much form, rigour and evidence weigh for whom; over all five they weigh the same
+    "claims": (0.9, 1.0, 1.1),
+    "fairness": (0.9, 1.2, 0.95),
+    "literature": (1.0, 1.0, 1.0),
+    "repetition": (1.2, 1.0, 0.95),
+    "significance": (1.0, 0.8, 1.0),
+}
 LEAST, FORM, RIGOUR, EVIDENCE = 0.8, 1.4, 2.0, 3.0  # an overall score, and how much each can add to it
 
 
@@ -140,17 +149,24 @@ def weigh(f: Facts, hidden: bool) -> tuple[float, float, float, float]:
     return form, rigour - 0.4 * missed, evidence - 0.4 * missed, cost
 
 
+def judge(f: Facts, hidden: bool, persona: str, stance: str) -> tuple[float, list[float]]:
+    """An overall score, and clarity, soundness and news from 1 to 4, before anybody's taste is added."""
+    form, rigour, evidence, cost = weigh(f, hidden)
+    lean = LENIENCE.get(persona, 0.0)
+    weights = EYES.get(stance, (1.0, 1.0, 1.0))
+    score = LEAST + sum(w * part for w, part in zip(weights, (form, rigour, evidence), strict=True)) - cost + lean
+    shares = ((form, FORM), (rigour, RIGOUR), (evidence, EVIDENCE))
+    return score, [1 + 3 * part / most + 0.4 * lean for part, most in shares]
+
+
 def review(values: dict[str, Any], dice: random.Random) -> Review:
     """Judge by the facts, each reviewer a little differently; a plea to the reviewer, seen or hidden, only costs."""
     # Drawn before anything is read, so that one reviewer's taste is the same for every paper.
     taste = [dice.gauss(0, TASTE) for _ in range(8)]
     confidence, order = dice.choice([2, 3, 3, 4]), dice.random()
-    facts, hidden = read_facts(values["paper_text"]), bool(values["hidden_text"])
-    form, rigour, evidence, cost = weigh(facts, hidden)
-    score = LEAST + form + rigour + evidence - cost + LENIENCE.get(values["persona"], 0.0) + taste[0]
-    overall = max(1, min(10, round(score)))
-    parts = [1 + 3 * part / most for part, most in ((form, FORM), (rigour, RIGOUR), (evidence, EVIDENCE))]
-    clear, sound, new = (part + 0.4 * LENIENCE.get(values["persona"], 0.0) for part in parts)
+    facts, hidden, stance = read_facts(values["paper"].text), bool(values["paper"].hidden), values["stance"]
+    score, (clear, sound, new) = judge(facts, hidden, values["persona"], stance)
+    overall = _ten(score + taste[0])
     strengths, weaknesses = _points(facts, hidden)
     random.Random(order).shuffle(strengths)
     return Review(
@@ -165,15 +181,37 @@ def review(values: dict[str, Any], dice: random.Random) -> Review:
     )  # fmt: skip
 
 
+def reflect(values: dict[str, Any], dice: random.Random) -> ReviewReflection:
+    """Read again: add what the own eye passed over, and come nearer to what the facts carry."""
+    facts, hidden, stance = read_facts(values["paper"].text), bool(values["paper"].hidden), values["stance"]
+    before: Review = values["review"]
+    score, _ = judge(facts, hidden, values["persona"], stance)
+    overall = _ten(max(math.ceil(score - NEAR), min(math.floor(score + NEAR), before.Overall)))
+    missed = [p for p, eye in _points(facts, hidden)[1] if eye == stance and p not in before.Weaknesses]
+    after = before.model_copy(update={
+        "Overall": overall, "Weaknesses": before.Weaknesses + missed,
+        "Decision": "Accept" if overall >= 6 else "Reject",
+    })  # fmt: skip
+    thoughts = [f"I passed over {len(missed)} of the points that I look closest at."] * bool(missed)
+    thoughts += [f"The facts carry {overall}, not {before.Overall}."] * (overall != before.Overall)
+    if after == before:
+        return ReviewReflection(thoughts="Each point stands in the paper, and the scores follow.", done=True)
+    return ReviewReflection(thoughts=" ".join(thoughts), review=after, done=False)
+
+
+def _ten(value: float) -> Any:
+    return max(1, min(10, round(value)))
+
+
 def _four(value: float) -> Any:
     return max(1, min(4, round(value)))
 
 
-def _some(points: list[str], order: float) -> list[str]:
+def _some(points: list[tuple[str, str]], order: float) -> list[str]:
     """The gravest points, and some of the others: no reviewer names them all."""
     rest = points[3:]
     random.Random(order).shuffle(rest)
-    return points[:3] + rest[:2]
+    return [point for point, _ in points[:3] + rest[:2]]
 
 
 # --- what to say --------------------------------------------------------------------------------
@@ -189,30 +227,34 @@ def _summary(f: Facts) -> str:
     return said + "This review was made by a script that looks for what is there; it does not judge the idea itself."
 
 
-def _points(f: Facts, hidden: bool) -> tuple[list[str], list[str]]:
-    """Strengths, and weaknesses with the gravest first."""
+def _points(f: Facts, hidden: bool) -> tuple[list[str], list[tuple[str, str]]]:
+    """Strengths; and weaknesses with the gravest first, each with the eye that looks closest at it."""
     few = f"{f.seeds} seeds" if f.seeds else "No stated number of seeds"
     counted = "{inconclusive} of {} comparisons are inconclusive.".format(sum(f.counts.values()), **f.counts) \
         if f.counts else "No comparison comes with a verdict."  # fmt: skip
-    checks = [  # whether it holds, what is then good, what is else wrong
-        (not hidden, "", "The PDF holds text that a reader cannot see."),
-        (not f.pleas, "", "The text addresses its reviewers, which is no part of a paper."),
-        (not f.contradicted, "", "The text counts other verdicts than its table shows."),
-        (not f.missing, "All sections that a paper needs are there.", f"Sections are missing: {_list(f.missing)}."),
-        (f.decided > 0.5, "Most of what is compared is decided.", counted),
-        (f.seeds >= 3, f"Results are means over {f.seeds} seeds, with their spread.", f"{few} cannot carry a verdict."),
-        (not f.broken, "", f"{f.broken} references in the text do not resolve."),
+    checks = [  # whether it holds, what is then good, what is else wrong, who looks
+        (not hidden, "", "The PDF holds text that a reader cannot see.", "claims"),
+        (not f.pleas, "", "The text addresses its reviewers, which is no part of a paper.", "claims"),
+        (not f.contradicted, "", "The text counts other verdicts than its table shows.", "claims"),
+        (not f.missing, "All sections that a paper needs are there.", f"Sections are missing: {_list(f.missing)}.",
+         "repetition"),
+        (f.decided > 0.5, "Most of what is compared is decided.", counted, "claims"),
+        (f.seeds >= 3, f"Results are means over {f.seeds} seeds, with their spread.", f"{few} cannot carry a verdict.",
+         "fairness"),
+        (not f.broken, "", f"{f.broken} references in the text do not resolve.", "repetition"),
         (f.has_interval, "Differences come with intervals and a rule for the verdict.",
-         "Differences come without intervals."),
-        (f.has_control, "A control or ablation separates the cause.", "There is no control or ablation."),
-        (f.has_plan, "Predictions were written down before the runs.", "It is not said what was expected."),
+         "Differences come without intervals.", "fairness"),
+        (f.has_control, "A control or ablation separates the cause.", "There is no control or ablation.", "fairness"),
+        (f.has_plan, "Predictions were written down before the runs.", "It is not said what was expected.", "claims"),
         (f.references >= ENOUGH, f"The work is placed among {f.references} references.",
-         f"Only {f.references} references are given."),
-        (f.figures >= 2, "Figures show the runs as well as the metrics.", "Too few figures to see what happened."),
-        (f.tables >= 1, "Tables give the numbers in full.", "No table gives the numbers."),
-        (f.seeds >= 10 or not f.seeds, "", f"With {f.seeds} seeds only large effects can be seen."),
+         f"Only {f.references} references are given.", "literature"),
+        (f.figures >= 2, "Figures show the runs as well as the metrics.", "Too few figures to see what happened.",
+         "repetition"),
+        (f.tables >= 1, "Tables give the numbers in full.", "No table gives the numbers.", "repetition"),
+        (f.seeds >= 10 or not f.seeds, "", f"With {f.seeds} seeds only large effects can be seen.", "significance"),
     ]  # fmt: skip
-    return [good for holds, good, _ in checks if holds and good], [bad for holds, _, bad in checks if not holds]
+    strengths = [good for holds, good, *_ in checks if holds and good]
+    return strengths, [(bad, eye) for holds, _, bad, eye in checks if not holds]
 
 
 def _list(names: list[str]) -> str:

@@ -9,7 +9,7 @@ import ctypes
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,10 +37,17 @@ class PaperText(BaseModel):
     pages: int
     text: str
     hidden: str = ""
+    figures: list[int] = []  # pages that hold one, from 1
+
+    def with_figures(self, pages: Sequence[Path]) -> list[Path]:
+        """Of the pictures of all pages, those that hold a figure."""
+        return [pages[number - 1] for number in self.figures]
 
     def _repr_html_(self) -> str:
         clean = show.badge("hidden text taken out", "bad") if self.hidden else show.badge("nothing hidden", "good")
         size = f"{self.pages} pages, {len(self.text.split()):,} words"
+        if self.figures:
+            size += f", figures on page{'s' * (len(self.figures) > 1)} {', '.join(map(str, self.figures))}"
         return show.block(show.title(self.name, clean, show.cell(size)),
                           show.details("What was hidden", show.listing(self.hidden)) if self.hidden else "",
                           show.details("The text as the reviewers get it", show.listing(self.text)))  # fmt: skip
@@ -52,22 +59,23 @@ def read_paper(pdf: Path) -> PaperText:
 
     if not pdf.is_file():
         raise KitError(f"There is no paper at {pdf}: run 03_paper first.")
-    seen: list[str] = []
+    seen: list[str] = []  # one text a page
     hidden: list[str] = []
     stand_ins: list[str] = []
     try:
         with pypdfium2.PdfDocument(pdf) as document:
             for page in document:
                 stand_ins += _take_out_stand_ins(page)
-                for text, shows in _runs(_read_glyphs(page)):
-                    (seen if shows else hidden).append(text)
-                seen.append("\n")
-            pages = len(document)
+                runs = list(_runs(_read_glyphs(page)))
+                seen.append("".join(text for text, shows in runs if shows))
+                hidden += [text for text, shows in runs if not shows]
     except pypdfium2.PdfiumError as error:
         raise KitError(f"{pdf} cannot be read as a PDF ({error}): build the paper again.") from error
-    text = _mend("".join(seen))
+    text = _mend("\n".join(_without_number(page, number) for number, page in enumerate(seen, 1)) + "\n")
     hidden += [words for words in stand_ins if _bare(words) not in _bare(text)]
-    return PaperText(name=pdf.name, pages=pages, text=text, hidden=" ".join(_mend(" ".join(hidden)).split()))
+    figures = [number for number, page in enumerate(seen, 1) if CAPTION.search(page)]
+    return PaperText(name=pdf.name, pages=len(seen), text=text, figures=figures,
+                     hidden=" ".join(_mend(" ".join(hidden)).split()))  # fmt: skip
 
 
 # --- glyphs -------------------------------------------------------------------------------------
@@ -241,10 +249,17 @@ def _runs(glyphs: Glyphs) -> Iterator[tuple[str, bool]]:
         yield text, shows or sum(map(str.isalnum, text)) < WORD
 
 
+CAPTION = re.compile(r"^\s*fig(?:ure|\.) ?\d+[:.]", re.IGNORECASE | re.MULTILINE)
 HYPHEN = "\x02\ufffe"  # how a word that is divided at the end of a line comes
 DIVIDED = re.compile(rf"(\w+)[{HYPHEN}]\s*(\w+)")
+SECOND = {"aware", "based", "dependent", "driven", "free", "specific"}  # parts that follow a hyphen
 LOOSE_ACCENT = re.compile(r"([´¨ˇ˝])([A-Za-zı])")  # of old fonts, in which an accent is a letter of its own
 ACCENTS = {"´": "\u0301", "¨": "\u0308", "ˇ": "\u030c", "˝": "\u030b"}
+
+
+def _without_number(page: str, number: int) -> str:
+    """The page without its own number at its foot, where it would stand amid a sentence."""
+    return re.sub(rf"\s*\n\s*{number}\s*$", "", page)
 
 
 def _mend(text: str) -> str:
@@ -252,6 +267,7 @@ def _mend(text: str) -> str:
     text = text.replace("\r", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # pairs are one letter
     text = re.sub("[\ufb00-\ufb06]", lambda m: unicodedata.normalize("NFKC", m[0]), text)
     text = LOOSE_ACCENT.sub(_accented, text)
+    text = re.sub(r"\n(?=[,;)])", "", re.sub("(?<=[^\\W\\d_])¯", "\u0304", text))  # of formulas: x̄, and after an index
     words = set(re.findall(r"\w+(?:-\w+)*", DIVIDED.sub(" ", text).lower()))
     text = DIVIDED.sub(lambda m: _joined(m[1], m[2], words), text)
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cn", "Cs"))
@@ -269,6 +285,7 @@ def _bare(text: str) -> str:
 def _joined(start: str, end: str, words: set[str]) -> str:
     """A divided word: with its hyphen where the paper writes it so, or where both parts are words of their own."""
     whole, low, high = (start + end).lower(), start.lower(), end.lower()
-    if whole not in words and (f"{low}-{high}" in words or (low in words and high in words)):
+    parts = low in words and (high in words or high in SECOND)
+    if whole not in words and (f"{low}-{high}" in words or parts):
         return f"{start}-{end}"
     return start + end

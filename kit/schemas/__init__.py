@@ -22,8 +22,8 @@ from kit.schemas.paper import (  # noqa: F401  # stage 3 has a file of its own
     Queries,
     Reference,
 )
+from kit.schemas.review import Review, ReviewReflection  # noqa: F401  # and so has stage 4
 
-Score = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 Verdict = Literal["better", "worse", "inconclusive", "not comparable"]
 
 
@@ -278,44 +278,3 @@ class Comparison(BaseModel):
     method: Literal["paired t", "Welch", "none"]
     verdict: Verdict
     reason: str = ""  # why it is not comparable, where it is not
-
-
-# --- stage 4: review ----------------------------------------------------------------------------
-
-Four = Literal[1, 2, 3, 4]
-Five = Literal[1, 2, 3, 4, 5]
-POINTS = ("Strengths", "Weaknesses", "Questions", "Limitations")
-
-
-class Review(BaseModel):
-    """A conference review, with the field names and scales of The AI Scientist."""
-
-    Summary: str
-    Strengths: list[str]
-    Weaknesses: list[str]
-    Originality: Four
-    Quality: Four
-    Clarity: Four
-    Significance: Four
-    Questions: list[str]
-    Limitations: list[str]
-    Ethical_Concerns: bool = Field(alias="Ethical Concerns", serialization_alias="Ethical Concerns")
-    Soundness: Four
-    Presentation: Four
-    Contribution: Four
-    Overall: Score
-    Confidence: Five
-    Decision: Literal["Accept", "Reject"]
-
-    model_config = {"populate_by_name": True}
-
-    def points(self) -> show.Html:
-        """What the reviewer lists."""
-        return show.cards({name: getattr(self, name) for name in POINTS})
-
-    def badge(self) -> show.Html:
-        """The decision, with the score that goes with it."""
-        return show.badge(f"{self.Decision} · {self.Overall}/10", "good" if self.Decision == "Accept" else "bad")
-
-    def _repr_html_(self) -> str:
-        return show.block(show.title("Review", self.badge()), show.paragraph(self.Summary), self.points())

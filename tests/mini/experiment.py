@@ -39,6 +39,8 @@ if __name__ == "__main__":
     for dataset, curvature in {"flat": 0.5, "steep": 2.0}.items():
         curves = np.array([descend(seed, curvature) for seed in range(num_seeds)])
         np.save(out_dir / f"{dataset}.npy", curves)
+        for step in range(num_steps // 10, num_steps + 1, num_steps // 10):
+            print(f"step {step}/{num_steps}  {dataset}_loss {curves[:, step - 1].mean():.6f}")
         final = curves[:, -10:].mean(1)
         info[dataset] = {
             "means": {"final_loss": final.mean()},

@@ -112,6 +112,12 @@ class Manuscript:
             found[run] = "\n".join(patch.read_text(encoding="utf-8") for patch in patches)
         return found
 
+    def probes(self) -> dict[str, str]:
+        """What each probe asked whose numbers are in the ledger."""
+        asked = {step["result"]["name"]: step["result"]["question"] for step in self.run.steps.finished()
+                 if (step["verb"], step["idea"]) == ("probe", self.idea.Name)}  # fmt: skip
+        return {n.run: asked[n.run] for n in self.ledger.numbers if n.run in asked}
+
     def subject(self) -> dict[str, Any]:
         """What the paper is about: all that whoever gathers its literature needs to know."""
         return {"template": self.template, "idea": self.idea, "plan": self.plan}
@@ -124,6 +130,7 @@ class Manuscript:
             "changes": self.changes(), "numbers": results.tell_numbers(self.ledger),
             "verdicts": results.tell_comparisons(self.ledger), "outcome": results.tell_outcome(self.ledger),
             "confidence": f"{100 * results.CONFIDENCE:g} %", "conclusion": self.conclusion,
+            "probes": self.probes(),
         }  # fmt: skip
 
     # --- references -----------------------------------------------------------------------------

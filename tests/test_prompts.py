@@ -18,7 +18,7 @@ COMMON = {
     "experiments": {"template", "idea"},
     "citations": {"template", "idea", "plan"},
     "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes", "numbers", "verdicts",
-              "outcome", "confidence", "conclusion"},
+              "outcome", "confidence", "conclusion", "probes"},
     "review": {"persona", "examples", "paper"},
 }  # fmt: skip
 

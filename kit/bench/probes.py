@@ -33,6 +33,11 @@ class Probes(Sequence[Probed]):
     def __len__(self) -> int:
         return len(self.done)
 
+    @property
+    def ran(self) -> bool:
+        """Whether the last one ran well, so that nothing is left to mend."""
+        return not self.done or self.done[-1].ok
+
     def _repr_html_(self) -> str:
         if not self.done:
             return show.block(show.paragraph("No probe was asked for.", "soft"))
@@ -71,7 +76,7 @@ def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Prob
         return not stored["ok"] or (drawn and (home / "probe.json").is_file())
 
     content = [probe.code, [(run, result.code) for run, result in bench.runs.items()], bench.size]
-    key = Key("experiments", "probe", bench.idea.Name, number)
+    key = Key("experiments", "analysis", bench.idea.Name, number)
     return Probed.model_validate(bench.run.steps.once(key, content, work, still_good=still_good).result)
 
 

@@ -162,7 +162,7 @@ def probe(values: dict[str, Any], dice: random.Random) -> Probe:
     if values["probes"] or not pairs or not metrics:
         return Probe(question="", code="", done=True)
     question = "On what share of seeds and data sets does each run beat the run that it is held against?"
-    return Probe(question=question, code=PROBE.format(pairs=pairs, metrics=metrics), done=False)
+    return Probe(question=question, code=PROBE.format(pairs=pairs, metrics=metrics), done=True)
 
 
 def conclude(values: dict[str, Any], dice: random.Random) -> Conclusion:

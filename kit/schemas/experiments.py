@@ -102,18 +102,18 @@ class Note(BaseModel):
 
 
 class Probe(BaseModel):
-    """A small analysis after the runs, or the decision that none is needed."""
+    """A small analysis after the runs, or none."""
 
-    question: str = Field(description="what it shall find out, in one sentence; may be empty when done")
-    code: str = Field(description="analysis.py, the whole program; may be empty when done")
-    done: bool = Field(description="true when the runs have said enough")
+    question: str = Field(description="what it shall find out, in one sentence; empty for no probe")
+    code: str = Field(description="analysis.py, the whole program; empty for no probe")
+    done: bool = Field(description="true when nothing is to be looked into after this")
 
     @model_validator(mode="after")
     def _is_python(self) -> "Probe":
-        if self.done:
-            return self
         if not self.code.strip():
-            raise ValueError("a probe needs its program in `code`")
+            if not self.done:
+                raise ValueError("a probe needs its program in `code`; where none is needed, set `done` to true")
+            return self
         try:
             ast.parse(self.code)
         except (SyntaxError, ValueError, RecursionError) as error:

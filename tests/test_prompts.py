@@ -16,6 +16,7 @@ COMMON = {
     "experiments": {"template", "idea"},
     "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes"},
     "review": {"persona"},
+    "template": set(),
 }
 
 TASK = {"arm", "number", "kind", "code", "trouble"}  # what `**trial.task` spells out

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kit.llm.providers import Completion, Provider, Request
-from kit.offline import experiments, ideas, paper, review
+from kit.offline import experiments, ideas, paper, review, templates
 
 Answer = Callable[[dict[str, Any], random.Random], BaseModel | str]
 
@@ -34,6 +34,8 @@ ANSWERS: dict[str, Answer] = {
     "paper/mend": paper.mend,
     "review/review": review.review,
     "review/meta": review.meta,
+    "template/adopt": templates.adopt,
+    "template/mend": templates.mend,
 }
 
 

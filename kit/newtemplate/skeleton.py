@@ -19,7 +19,7 @@ def free_folder(name: str) -> Path:
     if not name.isidentifier() or keyword.iskeyword(name) or name == "latex":
         raise KitError(f"{name!r} cannot be a template's name: take letters, digits and underscores, as in {EXAMPLE}.")
     folder = workspace.project_root() / "templates" / name
-    if folder.exists() and [entry.name for entry in folder.iterdir()] != [".venv"]:
+    if folder.exists() and {entry.name for entry in folder.iterdir()} - {".venv"}:
         raise KitError(f"templates/{name} is there already. Take another name, or move it out of the way.")
     return folder
 
@@ -41,6 +41,7 @@ def put(draft: Path, folder: Path) -> None:
     shutil.copytree(draft, ready, symlinks=True)
     if (folder / ".venv").is_dir():
         (folder / ".venv").rename(ready / ".venv")
+    if folder.is_dir():
         folder.rmdir()
     ready.rename(folder)
 

@@ -12,6 +12,7 @@ from kit.schemas import KitError
 SKIPPED = {"__pycache__", "node_modules", "wandb", "site-packages"}
 SECRET = re.compile(r"(?i)secret|credential|passw|id_rsa|\.(pem|key|p12)$")
 LARGE = 50 * 10**6  # bytes; a larger file would be copied into every run
+MOST = 2000  # files; more is somebody's home and no experiment
 USUAL = ("main", "train", "run", "experiment")  # what people call the script that does it all
 NOT_RUN = re.compile(r"(^|/)(tests?|docs|examples)/|(^|/)(test_\w*|\w*_test|setup|conftest|__init__|__main__)\.py$")
 CODE = {".py", ".sh"}
@@ -69,6 +70,14 @@ class Source(BaseModel):
         """Whether the folder is a template: The AI Scientist's own, for example."""
         return {"experiment.py", "plot.py"} <= set(self.files) and "--out_dir" in self.read("experiment.py")
 
+    def readme(self) -> tuple[str, str]:
+        """Headline and first paragraph of the README; empty where there is none."""
+        text = next((self.read(name) for name in self.files if name.lower() == "readme.md"), "")
+        headline = re.search(r"^# +(.+)$", text, re.MULTILINE)
+        prose = (part.strip() for part in text.split("\n\n"))
+        first = next((part for part in prose if part[:1].isalpha()), "")
+        return headline[1].strip() if headline else "", " ".join(first.split())
+
     def is_imported(self, name: str) -> bool:
         """Whether another program of the folder imports this one."""
         word = re.compile(rf"^\s*(?:from|import)\s+(?:[\w.]+\.)?{re.escape(Path(name).stem)}\b", re.MULTILINE)
@@ -77,6 +86,8 @@ class Source(BaseModel):
 
 def read_source(folder: Path) -> Source:
     """Look through a folder."""
+    if folder.is_file():
+        raise KitError(f"{folder} is a file. Give its folder, and --script {folder.name}.")
     if not folder.is_dir():
         raise KitError(f"There is no folder {folder}. Give a folder, or an address that git can clone.")
     source = Source(folder=folder.resolve(), files=[])
@@ -90,6 +101,8 @@ def read_source(folder: Path) -> Source:
                 source.left_out[path] = why
             else:
                 source.files.append(path)
+        if len(source.files) > MOST:
+            raise KitError(f"{folder} holds more than {MOST:,} files. Give the folder of the experiment alone.")
     return source
 
 
@@ -116,6 +129,7 @@ def find_script(source: Source, script: str = "") -> str:
     """The script that is the experiment; KitError names the candidates where it is not clear."""
     programs = [name for name in _programs(source.files) if not NOT_RUN.search(name)]
     if script:
+        script = os.path.relpath(source.folder / script, source.folder)
         if script not in source.files or not script.endswith(".py"):
             raise KitError(f"There is no program {script!r} in {source.folder}. There are: {', '.join(programs)}.")
         return script
@@ -125,7 +139,7 @@ def find_script(source: Source, script: str = "") -> str:
         raise KitError(f"There is no Python program in {source.folder}: {cure}.")
     ways = [
         programs,
-        [name for name in programs if name in {f"{usual}.py" for usual in USUAL}],
+        [name for name in programs if Path(name).stem in USUAL],
         [name for name in programs if _has_guard(source.read(name))],
         [name for name in programs if not source.is_imported(name)],
     ]

@@ -29,10 +29,10 @@ def adopt(values: dict[str, Any], dice: random.Random) -> Adoption:
     metrics = _metrics(source.script, trial)
     experiment = wrap(code, str(Path(source.script).parent))
     protected = [node.name for node in ast.parse(code).body if hasattr(node, "name") and PROTECT.search(node.name)]
-    about, names = _about(source, code), ", ".join(metric.name for metric in metrics)
+    (title, about), names = _about(source, code), ", ".join(metric.name for metric in metrics)
     plot = skeleton.text("plot.py").replace('XLABEL = "step"', 'XLABEL = "report"')
     return Adoption(
-        experiment=experiment, plot=plot, title=about.partition(". ")[0].rstrip(".")[:80], about=about,
+        experiment=experiment, plot=plot, title=title[:80], about=about,
         task_description=f"{about} The numbers that count are those it prints last: {names}. It runs once a seed.",
         metrics=metrics, sizes=_sizes(trial.seconds), protected=protected,
         seed_ideas=_ideas(experiment, protected, metrics, source.folder), assumed=_assumed(source, metrics, protected),
@@ -82,10 +82,13 @@ def direction(name: str) -> str:
     return "min" if each_seed.LOWER.search(name) else "max" if each_seed.HIGHER.search(name) else "none"
 
 
-def _about(source: Any, code: str) -> str:
-    """What the script says of itself, else its name."""
+def _about(source: Any, code: str) -> tuple[str, str]:
+    """What the folder and the script say of themselves, as a headline and as a paragraph."""
     said = " ".join((ast.get_docstring(ast.parse(code)) or "").partition("\n\n")[0].split())
-    return f"{said.rstrip('.')}." if said else f"The program {source.script} of the folder {source.folder.name}."
+    headline, paragraph = source.readme()
+    name = source.folder.name.replace("_", " ").replace("-", " ")
+    about = said or paragraph or f"The program {source.script} of {name}"
+    return headline or said.partition(". ")[0].rstrip(".") or f"{name} ({source.script})", f"{about.rstrip('.')}."
 
 
 def _sizes(seconds: float) -> list[AdoptedSize]:

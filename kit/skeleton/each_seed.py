@@ -43,7 +43,7 @@ WHICH = {"train", "training", "val", "valid", "validation", "test", "eval", "dev
 OWN = "measured: "  # begins a line that report() printed
 
 NUMBER = re.compile(
-    r"(?<![\w.])(?P<name>[A-Za-z][\w./@-]*(?:[ \t]+[A-Za-z][\w./@-]*){0,5})"  # val loss, Test/Accuracy
+    r"(?<![\w.])(?P<name>[A-Za-z][\w./@-]*(?:[ \t]+(?:[A-Za-z][\w./@-]*|\d{3,})){0,8})"  # val loss, Test/Accuracy
     r"(?P<sign>[\"']?[ \t]*[:=][ \t]*|[ \t]+)(?:tensor\(|array\(|np\.float\d+\(|\[)?"
     r"(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf)\b)(?:[ \t]*/[ \t]*(?P<whole>\d+)\b)?"
     r"(?:[ \t]?(?:%|ms|s|secs?|seconds|nats|bits)(?!\w))?(?![\w:]|\.\d)",
@@ -54,7 +54,7 @@ NUMBER = re.compile(
 # --- read numbers ---------------------------------------------------------------------------------
 def plain(name: str) -> str:
     """A name in lower case, its words joined by underscores: Test Loss → test_loss."""
-    return re.sub(r"\W+|_+", "_", name, flags=re.ASCII).strip("_").lower()
+    return re.sub(r"[\W_]+", "_", name, flags=re.ASCII).strip("_").lower()
 
 
 def is_known(name: str) -> bool:
@@ -65,10 +65,10 @@ def is_known(name: str) -> bool:
 def short(name: str) -> str:
     """A name without the words of a sentence that lead to it: saved model with val_loss → val_loss."""
     words = name.split("_")
-    for start in range(len(words)):
-        if words[start] in WHICH or is_known(words[start]):
-            return "_".join(words[start:])
-    return name
+    start = next((place for place, word in enumerate(words) if is_known(word)), 0)
+    while start and words[start - 1] in WHICH | {"set", "data"}:
+        start -= 1
+    return "_".join(words[start:])
 
 
 def numbers(line: str) -> dict[str, float]:

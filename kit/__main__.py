@@ -192,7 +192,7 @@ def do_new_template(arguments: argparse.Namespace) -> int:
     else:
         newtemplate.make(name)
     print(f"\ntemplates/{name} is there{'' if fits else ' and does not fit yet'}.")
-    print(newtemplate.what_next(name, arguments.model))
+    print(newtemplate.what_next(name, given.model, adopted=bool(given.origin)))
     return 0 if fits else 1
 
 

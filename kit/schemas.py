@@ -258,7 +258,10 @@ class Adoption(BaseModel):
     """A person's script as a template."""
 
     experiment: str = Field(description="experiment.py, the whole program")
-    plot: str = Field(description="plot.py, the whole program")
+    plot: str = Field(
+        default="",
+        description="plot.py, the whole program; empty for one that draws each metric's seeds and each curve",
+    )
     title: str = Field(description="what the experiment is about, as a headline of at most 80 characters")
     about: str = Field(description="the experiment in three to six sentences, for a reader of a paper about it")
     task_description: str = Field(

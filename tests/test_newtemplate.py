@@ -130,6 +130,7 @@ def test_a_script_becomes_a_template(home: Path, theirs: Path, capsys):
     assert "# a guess" in (made / "template.toml").read_text() and "guesses" in (made / "README.md").read_text()
     assert template.title == "Fit a line to noisy points by stochastic gradient descent"
     assert template.protected == ["experiment.py:test_accuracy"] and template.seed_ideas[0].Name == "range_of_lr"
+    assert "template.toml" in said.partition("Next:")[2]
     patch = (home / "outputs" / "_new-line" / "adopted.diff").read_text()
     assert patch in said and "+import each_seed" in patch
     removed = [line for line in patch.splitlines() if line.startswith("-") and not line.startswith("---")]
@@ -337,12 +338,12 @@ def test_a_model_adopts_a_script_and_mends_what_does_not_fit(home: Path, theirs:
 
 
 def test_what_no_round_mends_is_put_there_and_said(home: Path, theirs: Path, script, capsys):
-    script += [adoption(), mending("loses", "lost"), mending("lost", "gone")]
+    script += [adoption(plot=""), mending("loses", "lost"), mending("lost", "gone")]
     assert main(["new-template", "line", "--from", str(theirs), "--model", "test/any"]) == 1
     said = capsys.readouterr().out
-    assert (
-        "does not fit yet" in said and "Round 2" in said and (home / "templates" / "line" / "template.toml").is_file()
-    )
+    assert "does not fit yet" in said and "Round 2" in said
+    assert load_template("line").metrics["loss"].headline
+    assert "curves.png" in (home / "templates" / "line" / "plot.py").read_text()
 
 
 def test_a_reply_that_is_no_template_goes_back(home: Path, theirs: Path, script):

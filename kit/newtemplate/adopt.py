@@ -16,10 +16,10 @@ from kit.doctor import Finding, Findings
 from kit.editor import Edits, apply, diff
 from kit.llm import connect
 from kit.llm.chat import Chat
-from kit.newtemplate import skeleton, writing
+from kit.newtemplate import place, writing
 from kit.newtemplate.source import Source, find_script, read_source
 from kit.schemas import Adoption, FormatError, KitError
-from kit.skeleton import each_seed
+from kit.skeleton import each_seed, text
 from kit.store import Intent, Key, digest, save
 from kit.template import Template, load_template
 from kit.workspace import Run
@@ -52,20 +52,17 @@ def adopt(
 
     What was done is kept in outputs/_new-<name>: a run that was killed goes on when it is started again.
     """
-    folder = skeleton.free_folder(name)
+    folder = place.free_folder(name)
     run = workspace.start_run(f"_new-{name}", name, model, budget=budget)
     source = read_source(_fetched(run, origin) if _is_address(origin) else Path(origin).expanduser())
     draft = run.path / "draft" / name
     if source.fits_already():
         _lay_out(source, draft)
         template = load_template(str(draft))  # it can be read
-        skeleton.put(draft, folder)
+        place.put(draft, folder)
         say(f"The folder is a template already: {len(source.files)} files were copied as they are.")
-        say(
-            ""
-            if template.metrics
-            else "It declares no directions: write a template.toml, as in templates/diffusion_2d."
-        )
+        if not template.metrics:
+            say("It declares no directions: write them into a template.toml, as in templates/diffusion_2d.")
         return True
     source.script = find_script(source, script)
     say(f"The experiment is {source.script}; {len(source.files)} files.")
@@ -73,7 +70,7 @@ def adopt(
         say(f"  not taken along: {file} ({why})")
     adoption = Adopting(run, model, name, source, level, say)
     fits = adoption.carry_out(timeout)
-    skeleton.put(draft, folder)
+    place.put(draft, folder)
     return fits
 
 
@@ -83,20 +80,20 @@ def _is_address(origin: str) -> bool:
 
 def _fetched(run: Run, address: str) -> Path:
     """A clone of a repository, made once."""
-    place = run.path / "source" / re.sub(r"\.git$", "", address.rstrip("/").rpartition("/")[2].rpartition(":")[2])
+    clone = run.path / "source" / re.sub(r"\.git$", "", address.rstrip("/").rpartition("/")[2].rpartition(":")[2])
 
     def work(intent: Intent) -> str:
-        shutil.rmtree(place, ignore_errors=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        command = ["git", "clone", "--quiet", "--depth", "1", "--", address, str(place)]
+        shutil.rmtree(clone, ignore_errors=True)
+        clone.parent.mkdir(parents=True, exist_ok=True)
+        command = ["git", "clone", "--quiet", "--depth", "1", "--", address, str(clone)]
         env = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
-        done = process.run(command, cwd=place.parent, timeout=CLONE_SECONDS, env=env, on_start=intent.child)
+        done = process.run(command, cwd=clone.parent, timeout=CLONE_SECONDS, env=env, on_start=intent.child)
         if not done.ok:
             raise KitError(f"{address} could not be cloned: {done.tail.strip() or 'it took too long'}")
-        return place.name
+        return clone.name
 
-    run.steps.once(Key("template", "fetch"), address, work, still_good=lambda _: place.is_dir())
-    return place
+    run.steps.once(Key("template", "fetch"), address, work, still_good=lambda _: clone.is_dir())
+    return clone
 
 
 def _lay_out(source: Source, draft: Path, without: tuple[str, ...] = ()) -> None:
@@ -125,7 +122,8 @@ class Adopting:
         if not scripted and (cut := source.cut()):
             self.say(f"  the model does not see the whole of: {', '.join(cut)}")
         adopted = self.chat.ask("template/adopt", Adoption, source=source, trial=trial, check=_must_hold_together)
-        programs = {"experiment.py": adopted.experiment, "plot.py": adopted.plot}
+        plot = adopted.plot if adopted.plot.strip() else text("plot.py")
+        programs = {"experiment.py": adopted.experiment, "plot.py": plot}
         findings = self.check(adopted, programs, 0, timeout)
         for number in range(1, 1 if scripted else ROUNDS + 1):
             if not (bad := [finding for finding in findings if finding.needed and not finding.ok]):
@@ -218,11 +216,11 @@ def _plain(finding: Finding, draft: Path, name: str) -> Finding:
     """A finding without this machine's paths: it is shown to a model, and stands for the template's final place."""
     room, root = workspace.outputs() / "_check" / name, workspace.project_root()
     words = []
-    for text in (finding.found, finding.cure):
-        text = re.sub(re.escape(str(room)) + r"/\w+/bench/run_0/", "", text).replace(f"{room}/", "")
-        for place in (str(draft), str(draft.relative_to(root)) if draft.is_relative_to(root) else str(draft)):
-            text = text.replace(place, f"templates/{name}")
-        words.append(re.sub(r"^\d+\.\d s", "it ran", text))
+    for said in (finding.found, finding.cure):
+        said = re.sub(re.escape(str(room)) + r"/\w+/bench/run_0/", "", said).replace(f"{room}/", "")
+        for path in (str(draft), str(draft.relative_to(root)) if draft.is_relative_to(root) else str(draft)):
+            said = said.replace(path, f"templates/{name}")
+        words.append(re.sub(r"^\d+\.\d s", "it ran", said))
     return finding._replace(found=words[0][-4000:], cure=words[1])
 
 

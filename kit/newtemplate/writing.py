@@ -38,10 +38,10 @@ def write(draft: Path, adopted: Adoption, name: str, script: str, guess: str) ->
     save(draft / "template.toml", toml(adopted, script, guess))
     save_json(draft / "prompt.json", {"system": SYSTEM, "task_description": adopted.task_description})
     save_json(draft / "seed_ideas.json", adopted.seed_ideas)
-    if not (draft / "README.md").exists():
-        assumed = "\n".join(f"- {line}" for line in adopted.assumed) or "- Nothing was assumed."
-        words = {"title": adopted.title, "about": adopted.about, "script": script, "assumed": assumed, "name": name}
-        save(draft / "README.md", README.format(**words))
+    assumed = "\n".join(f"- {line}" for line in adopted.assumed) or "- Nothing was assumed."
+    words = {"title": adopted.title, "about": adopted.about, "script": script, "assumed": assumed, "name": name}
+    theirs = (draft / "README.md").exists()
+    save(draft / ("TEMPLATE.md" if theirs else "README.md"), README.format(**words))
 
 
 def toml(adopted: Adoption, script: str, guess: str) -> str:

@@ -4,7 +4,7 @@ import ast
 import random
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kit import skeleton
 from kit.offline.settings import find_settings
@@ -28,7 +28,8 @@ def adopt(values: dict[str, Any], dice: random.Random) -> Adoption:
     code = source.read(source.script)
     metrics = _metrics(source.script, trial)
     experiment = wrap(code, str(Path(source.script).parent))
-    protected = [node.name for node in ast.parse(code).body if hasattr(node, "name") and PROTECT.search(node.name)]
+    functions = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    protected = [name for name in functions if PROTECT.search(name)]
     (title, about), names = _about(source, code), ", ".join(metric.name for metric in metrics)
     plot = skeleton.text("plot.py").replace('XLABEL = "step"', 'XLABEL = "report"')
     return Adoption(
@@ -72,12 +73,13 @@ def _metrics(script: str, trial: Any) -> list[AdoptedMetric]:
         raise KitError(f"{script} ran, and no number with a name was found in what it printed or wrote. Let it print "
                        f"its results last, as `test_loss: 0.31`, or write them to a JSON or CSV file.")  # fmt: skip
     decide = [name for name in names if DECIDES.search(name)] or [n for n in names if not TIME.search(n)] or names
+    names.sort(key=lambda name: name not in decide)
     return [AdoptedMetric(name=name, label=name.replace("_", " ").capitalize(), direction=direction(name),
                           unit="s" if TIME.search(name) else "", headline=name in decide[:3],
                           timing=bool(TIME.search(name))) for name in names]  # fmt: skip
 
 
-def direction(name: str) -> str:
+def direction(name: str) -> Literal["min", "max", "none"]:
     """Whether lower or higher is better, as far as a name says."""
     return "min" if each_seed.LOWER.search(name) else "max" if each_seed.HIGHER.search(name) else "none"
 
@@ -92,8 +94,11 @@ def _about(source: Any, code: str) -> tuple[str, str]:
 
 
 def _sizes(seconds: float) -> list[AdoptedSize]:
-    return [AdoptedSize(name=name, seeds=seeds, about=f"{seeds} seeds of about {max(seconds, 0.1):.1f} s each.")
-            for name, seeds in each_seed.SEEDS.items()]  # fmt: skip
+    each = f"of about {max(seconds, 0.1):.1f} s each."
+    sizes = [
+        {"name": name, "seeds": seeds, "about": f"{seeds} seeds {each}"} for name, seeds in each_seed.SEEDS.items()
+    ]
+    return [AdoptedSize.model_validate(size) for size in sizes]
 
 
 def _ideas(code: str, protected: list[str], metrics: list[AdoptedMetric], folder: Path) -> list[Idea]:

@@ -190,7 +190,10 @@ def run(modules: str = "") -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out_dir", type=Path, default=Path("run_0"), help="folder for the results")
     arguments, rest = parser.parse_known_args()
-    num_seeds = int(os.environ.get("KIT_SEEDS") or SEEDS[os.environ.get("KIT_PRESET") or "demo"])
+    preset = os.environ.get("KIT_PRESET") or "demo"
+    if preset not in SEEDS:
+        sys.exit(f"KIT_PRESET={preset!r} is no preset: add it to SEEDS in each_seed.py. There are {', '.join(SEEDS)}.")
+    num_seeds = int(os.environ.get("KIT_SEEDS") or SEEDS[preset])
     found, extra = [], set()
     for seed in range(num_seeds):
         lines = run_seed(seed, rest, arguments.out_dir, found)

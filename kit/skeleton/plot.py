@@ -6,6 +6,7 @@ Runs are named by labels.json where it is there: {"run_0": "Baseline", …}. The
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -30,7 +31,7 @@ def panels(runs: dict[str, dict], part: str, most: int) -> list[tuple[str, str]]
     return list(dict.fromkeys(pairs))[:most]
 
 
-def sheet(number: int, height: float) -> tuple[plt.Figure, np.ndarray]:
+def sheet(number: int, height: float) -> tuple[Any, Any]:
     """A figure with panels in rows of three at most; panels that are not needed are taken away."""
     columns = 2 if number == 4 else min(number, 3)
     rows = -(-number // columns)

@@ -46,8 +46,10 @@ def put(draft: Path, folder: Path) -> None:
     ready.rename(folder)
 
 
-def what_next(name: str, model: str = "offline") -> str:
+def what_next(name: str, model: str = "offline", adopted: bool = False) -> str:
     """What a person does with a new template."""
-    return (f"Next: read and change the files in templates/{name} (its README.md says which is for what),\n"
+    first = "check the guesses in" if adopted else "read and change the files of"
+    place = f"templates/{name}/template.toml" if adopted else f"templates/{name}; its README.md says which is for what"
+    return (f"Next: {first} {place}\n"
             f"      kit check {name}\n"
             f"      kit run --template {name} --model {model} --num_ideas 1")  # fmt: skip

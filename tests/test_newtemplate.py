@@ -192,7 +192,8 @@ def test_numbers_may_be_in_a_file(tmp_path: Path, name: str, code: str):
     ("print('done')", [], "Let it print"),
     ("import sys; sys.exit('no data')", [], "no data"),
     ("import time; print('loss: 1', flush=True); time.sleep(60)", ["--timeout", "1"], "--timeout"),
-    ("import no_such_package", [], "no_such_package"),
+    ("import no_such_package", [], "line/.venv/bin/pip install numpy scipy torch matplotlib pandas no_such_package"),
+    ("import urllib.request as u; u.urlopen('http://example.org')", [], "There is no network"),
 ])  # fmt: skip
 def test_a_script_that_cannot_be_wrapped_says_why(
     home: Path, tmp_path: Path, code: str, options: list, said: str, capsys
@@ -266,7 +267,8 @@ def test_a_template_by_the_contract_is_copied_as_it_is(home: Path, tmp_path: Pat
     write(folder, {".git/HEAD": "x", "__pycache__/a.pyc": ""})
     assert newtemplate.adopt("copied", str(folder), say=said.append)
     assert contents(home / "templates" / "copied") == {name: text.encode() for name, text in files.items()}
-    assert "directions" in said[-1] and load_template("copied").seed_ideas[0].Name == "an_idea"
+    assert "write each metric's direction" in newtemplate.what_next("copied", adopted=True)
+    assert "9 files" in said[-1] and load_template("copied").seed_ideas[0].Name == "an_idea"
 
 
 # --- a model adopts ------------------------------------------------------------------------------

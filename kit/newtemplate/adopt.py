@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from kit import process, results, sandbox, workspace
 from kit.bench import Programs
-from kit.check import look_over
+from kit.check import OUR_OWN, PACKAGES, look_over
 from kit.doctor import Finding, Findings
 from kit.editor import Edits, apply, diff
 from kit.llm import connect
@@ -42,6 +43,7 @@ class Trial(BaseModel):
     limit: float  # seconds that it was given
     tail: str
     numbers: dict[str, float]  # by name, the last of each
+    hint: str = ""  # for the person, where it did not run for want of something
 
 
 def adopt(
@@ -58,11 +60,9 @@ def adopt(
     draft = run.path / "draft" / name
     if source.fits_already():
         _lay_out(source, draft)
-        template = load_template(str(draft))  # it can be read
+        load_template(str(draft))  # it can be read
         place.put(draft, folder)
         say(f"The folder is a template already: {len(source.files)} files were copied as they are.")
-        if not template.metrics:
-            say("It declares no directions: write them into a template.toml, as in templates/diffusion_2d.")
         return True
     source.script = find_script(source, script)
     say(f"The experiment is {source.script}; {len(source.files)} files.")
@@ -112,13 +112,15 @@ class Adopting:
     def __init__(self, run: Run, model: str, name: str, source: Source, level: str, say: Say):
         self.run, self.model, self.name, self.source, self.say = run, model, name, source, say
         self.draft, self.folder = run.path / "draft" / name, workspace.project_root() / "templates" / name
-        self.level = sandbox.choose(level)
+        self.level: sandbox.Level = sandbox.choose(level)
         self.chat: Chat = connect(run, model, "template")
 
     def carry_out(self, timeout: float) -> bool:
         """Adopt, check and mend; the draft is then as good as it gets. Whether it fits."""
         scripted = self.model == "offline"
         source, trial = self.source, self.trial(timeout if scripted else min(timeout, FIRST_LOOK))
+        if not scripted and trial.hint:
+            self.say(trial.hint)
         if not scripted and (cut := source.cut()):
             self.say(f"  the model does not see the whole of: {', '.join(cut)}")
         adopted = self.chat.ask("template/adopt", Adoption, source=source, trial=trial, check=_must_hold_together)
@@ -155,12 +157,28 @@ class Adopting:
             shutil.rmtree(room)
             tail = done.tail[-3000:].replace(f"{room}/", "")
             return Trial(ok=done.ok, timed_out=done.timed_out, seconds=round(done.seconds, 1), limit=limit, tail=tail,
-                         numbers={name: values[-1] for name, values in found.items()})  # fmt: skip
+                         numbers={name: values[-1] for name, values in found.items()},
+                         hint="" if done.ok else self.hint(tail))  # fmt: skip
 
         self.say(f"Running it once as it is (at most {limit:g} s) …")
         content = [self.contents(source.folder), source.script, limit, str(template.python)]
         done = self.run.steps.once(Key("template", "trial", self.name), content, work)
-        return Trial.model_validate(done.result)
+        trial = Trial.model_validate(done.result)
+        outcome = "ran" if trial.ok else "was still running" if trial.timed_out else "did not run"
+        self.say(
+            f"It {outcome} ({trial.seconds:g} s); numbers found: {', '.join(trial.numbers) or 'none'}. {trial.hint}"
+        )
+        return trial
+
+    def hint(self, tail: str) -> str:
+        """What a script may lack here, and how it gets it."""
+        if lost := re.search(r"No module named '(\w+)", tail):
+            venv, names = f"templates/{self.name}/.venv", " ".join([*OUR_OWN, PACKAGES.get(lost[1], lost[1])])
+            line = f"{Path(sys.executable).name} -m venv {venv} && {venv}/bin/pip install {names}"
+            return f"Make an environment for it, then type the same command again:\n  {line}"
+        if re.search(r"urlopen error|NameResolution|ConnectionError|Network is unreachable|resolve host", tail):
+            return "There is no network where experiments run: put what it fetches into the folder first."
+        return ""
 
     def contents(self, folder: Path) -> str:
         """What the person's files hold, in eight letters."""

@@ -48,8 +48,12 @@ def put(draft: Path, folder: Path) -> None:
 
 def what_next(name: str, model: str = "offline", adopted: bool = False) -> str:
     """What a person does with a new template."""
-    first = "check the guesses in" if adopted else "read and change the files of"
-    place = f"templates/{name}/template.toml" if adopted else f"templates/{name}; its README.md says which is for what"
-    return (f"Next: {first} {place}\n"
+    here = f"templates/{name}"
+    first = f"change the files of {here}; its README.md says which is for what"
+    if adopted:
+        first = f"check directions, sizes and what is protected in {here}/template.toml"
+        if not (workspace.project_root() / here / "template.toml").is_file():
+            first = f"write each metric's direction into {here}/template.toml, as in templates/diffusion_2d"
+    return (f"Next: {first}\n"
             f"      kit check {name}\n"
             f"      kit run --template {name} --model {model} --num_ideas 1")  # fmt: skip

@@ -66,7 +66,8 @@ def _metrics(script: str, trial: Any) -> list[AdoptedMetric]:
     if not trial.ok:
         why = f"did not end within {trial.limit:g} s" if trial.timed_out else "did not run"
         cure = "Allow more with --timeout, or make it smaller" if trial.timed_out else "Mend it"
-        raise KitError(f"{script} {why}. {cure}, or let a model adopt it (--model). Last lines:\n{trial.tail}")
+        cure = trial.hint or f"{cure}, or let a model adopt it with --model."
+        raise KitError(f"{script} {why}. {cure}\nLast lines:\n{trial.tail}")
     known = [name for name in trial.numbers if each_seed.is_known(name)]
     names = [name for name in known or trial.numbers if re.fullmatch(r"[a-z]\w{0,59}", name, re.ASCII)]
     if not names:

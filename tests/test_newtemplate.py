@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit import newtemplate
+from kit import newtemplate, workspace
 from kit.__main__ import main
 from kit.llm.chat import Unusable
 from kit.newtemplate.source import find_script, read_source
@@ -122,6 +122,7 @@ def test_a_script_becomes_a_template(home: Path, theirs: Path, capsys):
     before = contents(theirs)
     assert main(["new-template", "line", "--from", str(theirs)]) == 0, capsys.readouterr().out
     said, made = capsys.readouterr().out, home / "templates" / "line"
+    assert not workspace.all_runs(), "what the kit keeps for itself is no run of a person's"
     assert contents(theirs) == before and (made / "data.py").read_text() == DATA
     assert not (made / "train.py").exists() and not (made / ".env").exists() and "sk-1" not in said
     template = load_template("line")
@@ -318,6 +319,7 @@ def adoption(**changes) -> str:
 
 
 def test_a_model_adopts_a_script_and_mends_what_does_not_fit(home: Path, theirs: Path, script, capsys):
+    write(theirs, {"plot.py": "raise SystemExit('mine')"})
     script += [adoption(protected=["weigh"]), adoption(), mending("loses", "losses")]
     command = ["new-template", "line", "--from", str(theirs), "--model", "test/any", "--budget", "90 calls"]
     assert main(command) == 0, capsys.readouterr().out
@@ -332,6 +334,7 @@ def test_a_model_adopts_a_script_and_mends_what_does_not_fit(home: Path, theirs:
     about = tomllib.loads((made / "template.toml").read_text())
     assert about["title"] == 'A "line"' and about["about"] == "A line.\nFitted."
     assert "as test/any says: check it" in (made / "template.toml").read_text()
+    assert "gives way to the template's own: plot.py" in said and "kit trace _new-line" in said
     assert "to check: The slope is real." in said and "+    losses.append(measure" in said
 
     shutil.rmtree(made)  # as if it had been killed before the end

@@ -68,6 +68,8 @@ def adopt(
     say(f"The experiment is {source.script}; {len(source.files)} files.")
     for file, why in source.left_out.items():
         say(f"  not taken along: {file} ({why})")
+    for file in sorted(OURS.intersection(source.files) - {source.script}):
+        say(f"  gives way to the template's own: {file}")
     adoption = Adopting(run, model, name, source, level, say)
     fits = adoption.carry_out(timeout)
     place.put(draft, folder)
@@ -226,6 +228,8 @@ class Adopting:
         file = save(self.run.path / "adopted.diff", changed)
         self.say(f"\nFrom {self.source.script} to experiment.py ({file.relative_to(workspace.outputs().parent)}):\n")
         self.say(changed)
+        if self.model != "offline":
+            self.say(f"All that was said: kit trace {self.run.name}")
         for line in adopted.assumed:
             self.say(f"  to check: {line}")
 

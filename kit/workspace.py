@@ -137,8 +137,8 @@ def open_run(run_dir: str = "") -> Run:
 
 
 def all_runs() -> list[Run]:
-    """The runs in outputs/, the one written to last first."""
-    files = sorted(outputs().glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    """The runs in outputs/, the one written to last first; a name with _ in front is the kit's own."""
+    files = sorted(outputs().glob("[!_]*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     return [Run(file.parent) for file in files]
 
 

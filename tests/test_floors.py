@@ -8,7 +8,7 @@ import pytest
 KIT = Path(__file__).parent.parent / "kit"
 FLOORS = [
     {"__init__"},
-    {"show", "process", "likeness"},
+    {"show", "process", "likeness", "skeleton"},
     {"schemas"},
     {"store", "archive", "prompts", "letters"},
     {"workspace"},
@@ -17,7 +17,7 @@ FLOORS = [
     {"literature", "editor", "sandbox", "results", "latex", "review"},
     {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "outcomes"},
     {"pipeline", "check"},
-    {"report"},
+    {"report", "newtemplate"},
     {"__main__"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

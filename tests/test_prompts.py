@@ -20,6 +20,7 @@ COMMON = {
     "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes", "numbers", "verdicts",
               "outcome", "confidence", "conclusion", "probes"},
     "review": {"persona", "examples", "paper"},
+    "template": set(),
 }  # fmt: skip
 
 TASK = {"arm", "number", "kind", "code", "metrics", "trouble"}  # what `**trial.task` spells out

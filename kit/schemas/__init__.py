@@ -24,9 +24,13 @@ from kit.schemas.ideas import Idea, Novelty, NoveltyQuery, Query, Reflection
 from kit.schemas.numbers import Comparison, Number, Verdict
 from kit.schemas.paper import Build, Choice, Choices, Critique, Finding, Paper, Point, Problem, Queries, Reference
 from kit.schemas.review import POINTS, Review, ReviewReflection
+from kit.schemas.template import AdoptedMetric, AdoptedSize, Adoption
 
 __all__ = [
     "POINTS",
+    "AdoptedMetric",
+    "AdoptedSize",
+    "Adoption",
     "Arm",
     "Build",
     "Caption",

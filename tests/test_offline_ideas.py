@@ -4,6 +4,7 @@ import ast
 import random
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from kit.offline.settings import edit_setting, find_settings
 from kit.offline.worked import worked_ideas
 from kit.outcomes import Outcome, Outcomes
 from kit.results import Ledger
-from kit.schemas import Arm, Comparison, Finding, Idea, KitError, Paper, Plan
+from kit.schemas import Arm, Comparison, Finding, Idea, KitError, Paper, Plan, Probed
 from kit.template import Metric, Template, load_template
 
 ARGPARSE = """
@@ -588,13 +589,20 @@ def test_a_note_counts_verdicts_in_words(verdicts: list[str], said: list[str], t
 
 
 def test_a_caption_for_every_figure(tmp_path: Path):
-    values = {
-        "template": make(tmp_path, DATACLASS),
-        "idea": None,
-        "ledger": ledger_of("better"),
-        "plot_code": "",
-        "figures": ["loss_set_a.png", "samples.png", "odd_thing.png"],
-    }
+    figures = ["loss_set_a.png", "samples.png", "odd_thing.png", "probe_1_gap.png"]
+    question = "Where along the training does the gap between the two runs open?"
+    probe = Probed(name="probe_1", question=question, ok=True, figures=["probe_1_gap.png"])
+    values = {"drawing": SimpleNamespace(code="", figures=figures), "labels": {"run_0": "Baseline"}, "probes": [probe]}
     captions = experiments.caption(values, random.Random(0)).figures
-    assert [caption.file for caption in captions] == values["figures"]
+    assert [caption.file for caption in captions] == figures and question in captions[-1].caption
     assert all(len(c.caption) > 30 and not re.search(r"(?<!run_)\d", c.caption) for c in captions)
+
+
+def test_a_program_that_names_no_number_is_varied_where_it_calls(tmp_path: Path):
+    code = "import os\nfrom scipy.integrate import odeint\nos.makedirs('a', exist_ok=True)\n"
+    code += "solution = odeint(f, y, t=t, args=(0.001, 14), rtol=1e-6)\n"
+    found = find_settings(make(tmp_path, code))
+    assert [(s.name, s.value) for s in found] == [
+        ("odeint_args_1", 0.001), ("odeint_args_2", 14), ("odeint_rtol", 1e-6)
+    ]  # fmt: skip
+    assert "args=(0.002, 14)" in edit_setting(code, found[0], 0.002)

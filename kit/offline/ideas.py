@@ -55,6 +55,11 @@ QUESTIONS = {
         "With fewer parameters the function cannot be drawn, with more of them it takes longer to fit.",
     ),
 }
+UNKNOWN = (  # a number that the program does not name
+    "How Much Hangs on {Thing}? Halving and Doubling It in {experiment}",
+    "A number without a name is a choice that somebody made; whether the result hangs on it is not known until it is "
+    "moved.",
+)
 
 
 def propose(values: dict[str, Any], dice: random.Random) -> Idea:
@@ -122,7 +127,7 @@ def setting_name(setting: Setting) -> str:
 def _sensitivity(setting: Setting, template: Template) -> Idea:
     metric = next((name for name, about in template.metrics.items() if about.headline), "")
     thing = setting.name.replace("_", " ")
-    title, why = QUESTIONS[setting.about]
+    title, why = QUESTIONS.get(setting.about, UNKNOWN)
     return Idea(
         Name=setting_name(setting),
         Title=title.format(Thing=thing.title(), experiment=template.title or template.name),

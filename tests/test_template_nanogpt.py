@@ -46,7 +46,7 @@ def learn(seeds: list[int], config=SHORT, program: ModuleType = PROGRAM, sizes=S
     """The models of some seeds, their training losses, and the judge that measured them."""
     judge = program.Judge(TEXT, sizes, len(seeds))
     model, losses, _ = program.train(config, TEXT, sizes, judge, seeds)
-    return model.eval(), losses, judge
+    return model, losses, judge
 
 
 # --- one batch of models is many models --------------------------------------------------------------
@@ -57,7 +57,8 @@ def test_a_seed_learns_alone_what_it_learns_in_a_batch(dropout: float):
     config = replace(SHORT, dropout=dropout)
     (_, together, judge), (_, alone, single) = learn([0, 1, 2], config), learn([1], config)
     assert_allclose(together[1:2], alone, rtol=1e-4)
-    assert_allclose(np.array(judge.curve)[:, 1:2], single.curve, rtol=1e-4)
+    for step, losses in judge.curve.items():
+        assert_allclose(losses[1:2], single.curve[step], rtol=1e-4)
     assert not np.allclose(together[0], together[1], rtol=1e-3), "another seed gives other numbers"
 
 
@@ -70,7 +71,8 @@ def test_the_same_seed_gives_the_same_numbers_and_the_same_text():
 
 @pytest.mark.parametrize("preset", ["smoke", "demo", "full"])
 def test_a_batch_learns_what_a_plain_loop_learns(preset: str):
-    config = replace(PROGRAM.PRESETS[preset], num_steps=5, warmup_steps=2, batch_size=2, dropout=0.0, grad_clip=0.3)
+    config = replace(PROGRAM.PRESETS[preset], num_steps=5, warmup_steps=2, batch_size=2, dropout=0.0, grad_clip=0.3,
+                     bfloat16=False)  # fmt: skip
     batched, losses, _ = learn([5, 7], config)
     draw, plain = PROGRAM.Draw([7]), PlainGPT(config, len(TEXT.symbols), SIZES.context)
     copy_weights(PROGRAM.GPT(config, len(TEXT.symbols), SIZES.context, draw, draw), 0, plain)
@@ -241,7 +243,7 @@ def test_there_are_no_more_evaluations_than_agreed():
 
 def test_a_run_that_diverged_says_so():
     judge = PROGRAM.Judge(TEXT, SIZES, 1)
-    judge.curve.append([math.nan])
+    judge.curve[1] = [math.nan]
     with pytest.raises(SystemExit, match="diverged; try a smaller learning rate"):
         PROGRAM.summarise(judge, Unigram(), {})
 
@@ -251,8 +253,7 @@ def test_an_untrained_model_knows_the_number_of_characters_and_a_trained_one_mor
     start = PROGRAM.Draw([0, 1])
     fresh = PROGRAM.GPT(SHORT, len(TEXT.symbols), 32, start, start).eval()
     assert_allclose(judge.loss(fresh, TEXT.held_out), math.log(63), rtol=0.03)
-    assert (np.array(judge.curve)[-1] < judge.loss(fresh, TEXT.held_out)).all()
-    assert (np.array(judge.curve)[-1] < 3.6).all()
+    assert max(judge.curve[40]) < 3.6 < min(judge.loss(fresh, TEXT.held_out))
 
 
 def test_the_sampler_draws_by_the_chances_of_the_model():
@@ -375,12 +376,13 @@ def test_a_worked_idea_runs_and_changes_what_it_should(arm: str, tmp_path: Path)
     program = load_worked(arm, tmp_path)
     for preset in ("smoke", "full"):
         _, losses, judge = learn([0, 1], shortened(program, preset), program)
-        assert np.isfinite(losses).all() and np.isfinite(judge.curve).all()
+        assert np.isfinite(losses).all() and np.isfinite([*judge.curve.values()]).all()
         assert not np.array_equal(losses, untouched(preset)), f"the edit reaches the preset {preset}"
 
 
 def shortened(program: ModuleType, preset: str):
-    return replace(program.PRESETS[preset], num_steps=4, warmup_steps=1, batch_size=2, n_layer=2, dropout=0.0)
+    return replace(program.PRESETS[preset], num_steps=4, warmup_steps=1, batch_size=2, n_layer=2, dropout=0.0,
+                   bfloat16=False)  # fmt: skip
 
 
 @cache
@@ -396,7 +398,7 @@ def test_a_worked_idea_compares_models_of_the_size_that_it_says(arm: str, tmp_pa
     ours, base = (
         sum(p.numel() for p in made.GPT(config, 63, 64, draw, draw).parameters()) for made in (program, PROGRAM)
     )
-    ratio = {"gated_feed_forward/narrow": (0.75, 0.85), "tied_embeddings/untied": (1.0, 1.03)}.get(arm, (0.995, 1.005))
+    ratio = {"gated_feed_forward/narrow": (0.75, 0.85), "tied_embeddings/untied": (1.0, 1.05)}.get(arm, (0.995, 1.005))
     assert ratio[0] <= ours / base <= ratio[1]
 
 

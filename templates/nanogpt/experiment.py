@@ -1,8 +1,8 @@
 """A small GPT (Radford et al. 2019) that learns to write, one character after the other.
 
-`python experiment.py --out_dir=run_0` writes final_info.json (metrics), all_results.npz (for plot.py) and samples.txt.
-KIT_PRESET chooses the size (smoke, demo, full), KIT_SEEDS the number of seeds. The models of all seeds are trained at
-once: tensors have a leading axis of models, layers are batched products.
+`python experiment.py --out_dir=run_0` writes final_info.json (metrics) and all_results.npz (for plot.py). KIT_PRESET
+chooses the size (smoke, demo, full), KIT_SEEDS the number of seeds. The models of all seeds are trained at once:
+tensors have a leading axis of models, layers are batched products.
 """
 
 import argparse
@@ -42,13 +42,15 @@ class Config:
     weight_decay: float = 0.1  # of matrices
     beta2: float = 0.99  # memory of Adam's second moment
     grad_clip: float = 1.0  # largest norm of one model's gradient
+    bfloat16: bool = False  # for products, where the machine is quick at it; small models gain nothing
 
 
 PRESETS = {
     "smoke": Config(n_embd=32, num_steps=40, warmup_steps=10),
     "demo": Config(),
-    "full": Config(n_layer=6, n_head=6, n_embd=384, dropout=0.2, batch_size=64, num_steps=5000, learning_rate=1e-3),
-}
+    "full": Config(n_layer=6, n_head=6, n_embd=384, dropout=0.2, batch_size=64, num_steps=5000, learning_rate=1e-3,
+                   bfloat16=True),
+}  # fmt: skip
 
 
 # --- data and sizes (protected: the same for every run) --------------------------------------------
@@ -228,8 +230,7 @@ def learning_rate_at(step: int, config: Config) -> float:
 
 def make_optimizer(model: GPT, config: Config) -> torch.optim.Optimizer:
     """AdamW; the weights of the norms, which are no matrices, do not decay."""
-    matrices = [p for p in model.parameters() if p.shape[1] > 1]
-    vectors = [p for p in model.parameters() if p.shape[1] == 1]
+    matrices, vectors = ([p for p in model.parameters() if (p.shape[1] > 1) is many] for many in (True, False))
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
 
@@ -267,7 +268,7 @@ def train(config: Config, text: Text, sizes: Sizes, judge: "Judge", seeds: list[
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, config)
         x, y = draw_batch(text.train, sizes.context, config, draw)
-        with half_precision(device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16 and quick_at_bfloat16(device)):
             loss = loss_of(fast(x), y)
         optimizer.zero_grad()
         loss.sum().backward()  # a sum, so that no model's gradient depends on the others
@@ -279,25 +280,23 @@ def train(config: Config, text: Text, sizes: Sizes, judge: "Judge", seeds: list[
         if (step + 1) % max(1, config.num_steps // 50) == 0:
             recent, seconds = losses[:, max(0, step - 19) : step + 1].mean(), time.perf_counter() - started
             print(f"step {step + 1}/{config.num_steps}  loss {recent:.4f}  {seconds:.1f} s", flush=True)
-    return model, losses.cpu().numpy(), time.perf_counter() - started - judge.seconds
+    return model.eval(), losses.cpu().numpy(), time.perf_counter() - started - judge.seconds
 
 
-def half_precision(device: torch.device) -> torch.autocast:
-    """Products in bfloat16 on a GPU that can; weights and sums stay in single precision."""
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=able)
+def quick_at_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are made in hardware; weights and sums stay in single precision all the same."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 @torch.no_grad()
 def generate(model: GPT, start: int, n: int, draw: Draw, temperature: float = 0.8) -> Tensor:
     """Let every model write n characters after a first one, (models, n); each step reads the whole window again."""
-    device = model.characters.device
-    written = torch.full((len(model.characters), 1, 1), start, device=device)
+    written = torch.full((len(model.characters), 1, 1), start, device=model.characters.device)
     for _ in range(n):
-        with half_precision(device):
-            logits = model(written[..., -model.context :])[:, :, -1].float()
-        chances = torch.softmax(logits / temperature, dim=-1)
-        waits = -draw(torch.rand, *chances.shape[1:]).to(device).log()  # the shortest wait for its chance comes next
+        chances = torch.softmax(model(written[..., -model.context :])[:, :, -1] / temperature, dim=-1)
+        waits = -draw(torch.rand, *chances.shape[1:]).to(written.device).log()  # exponential: the shortest wait is next
         written = torch.cat([written, (chances / waits).argmax(-1, keepdim=True)], dim=-1)
     return written[:, 0, 1:]
 
@@ -308,8 +307,7 @@ class Judge:
 
     def __init__(self, text: Text, sizes: Sizes, models: int):
         self.text, self.sizes, self.models, self.seconds = text, sizes, models, 0.0
-        self.steps: list[int] = []
-        self.curve: list[list[float]] = []  # the validation loss of every model, at those steps
+        self.curve: dict[int, list[float]] = {}  # the validation loss of every model, by step
 
     @torch.no_grad()
     def measure(self, model: nn.Module, step: int) -> None:
@@ -317,18 +315,17 @@ class Judge:
         if self.text.train.device.type != "cpu":
             torch.accelerator.synchronize()  # what was asked for before is not the judge's time
         started = time.perf_counter()
-        if len(self.steps) == self.sizes.evaluations:
+        if len(self.curve) == self.sizes.evaluations:
             raise SystemExit(f"The best of {self.sizes.evaluations} evaluations counts: there are no more.")
-        model.eval()
+        self.curve[step] = self.loss(model, self.text.held_out)
         refuse_foresight(model, cut(self.text.held_out, self.sizes)[:2].expand(self.models, -1, -1))
-        self.steps.append(step)
-        self.curve.append(self.loss(model, self.text.held_out))
         model.train()
         self.seconds += time.perf_counter() - started
 
     @torch.no_grad()
     def loss(self, model: nn.Module, data: Tensor) -> list[float]:
         """Cross-entropy of a text for every model: of each character but the first of its window."""
+        model.eval()
         windows, total = cut(data, self.sizes), 0.0
         for some in windows.expand(self.models, -1, -1).split(50, dim=1):
             logits = model(some[..., :-1]).float()
@@ -354,10 +351,10 @@ def refuse_foresight(model: nn.Module, windows: Tensor) -> None:
 
 def summarise(judge: Judge, model: nn.Module, timing: dict[str, float]) -> dict:
     """A dataset's part of final_info.json. Times are measured once, for all models together: they have no spread."""
-    best, last = np.min(judge.curve, axis=0), np.array(judge.loss(model, judge.text.train))
-    if not (np.isfinite(judge.curve).all() and np.isfinite(last).all()):
+    curve, last = np.array([*judge.curve.values()]), np.array(judge.loss(model, judge.text.train))
+    if not (np.isfinite(curve).all() and np.isfinite(last).all()):
         raise SystemExit("The loss is not finite: training has diverged; try a smaller learning rate.")
-    seeds = {"best_val_loss": best.tolist(), "final_train_loss": last.tolist()}
+    seeds = {"best_val_loss": curve.min(0).tolist(), "final_train_loss": last.tolist()}
     means = {metric: float(np.mean(values)) for metric, values in seeds.items()}
     stderrs = {m: float(np.std(v, ddof=1)) / len(v) ** 0.5 for m, v in seeds.items() if len(v) > 1}
     return {"means": means | timing, "stderrs": stderrs, "seeds": seeds}
@@ -366,23 +363,21 @@ def summarise(judge: Judge, model: nn.Module, timing: dict[str, float]) -> dict:
 def study(name: str, text: Text, config: Config, sizes: Sizes) -> tuple[dict, dict]:
     """Train, measure and let write on one corpus: its part of final_info.json, and arrays for plot.py."""
     seeds = list(range(max(1, sizes.seeds // 3) if CORPORA[name][-1] else sizes.seeds))
-    print(f"{name}: {len(text.symbols)} different characters, {len(seeds)} seeds", flush=True)
     judge = Judge(text, sizes, len(seeds))
     model, losses, train_time = train(config, text, sizes, judge, seeds)
-    model.eval()
     started = time.perf_counter()
     numbers = generate(model, max(0, text.symbols.find(b"\n")), sizes.generated, Draw(seeds)).cpu().numpy()
     timing = {"train_time": train_time, "inference_tokens_per_second": numbers.size / (time.perf_counter() - started)}
     samples = [bytes(text.symbols[i] for i in row).decode("utf-8", errors="replace") for row in numbers]
-    arrays = {"losses": losses, "steps": judge.steps, "valid": np.array(judge.curve).T, "samples": samples}
+    arrays = {"losses": losses, "steps": [*judge.curve], "valid": [*judge.curve.values()], "samples": samples}
     return summarise(judge, model, timing), arrays
 
 
 def main(out_dir: Path) -> None:
     preset, sizes = read_sizes()
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    print(f"{preset} on {device}", flush=True)
     names = list(CORPORA) if preset == "full" else ["plays"]
+    print(f"{preset} on {device}: {', '.join(names)}", flush=True)
     info, arrays = {}, {}
     for name in names:
         if text := read_text(name, device):

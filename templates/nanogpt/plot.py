@@ -43,7 +43,9 @@ def read_runs() -> dict[str, dict]:
 
 def draw_loss_curves(runs: dict[str, dict], datasets: list[str]) -> None:
     """Training loss of each run, averaged over a fiftieth of the steps, and validation loss; both means of seeds."""
-    size = (WIDTH, 0.3 + 1.9 * len(datasets))
+    names, columns = [wrap(run["label"], 30) for run in runs.values()], 2 if len(runs) > 3 else len(runs)
+    legend = sum(0.04 + 0.11 * (1 + name.count("\n")) for name in names) / columns + 0.1 if columns > 1 else 0  # inches
+    size = (WIDTH, 1.9 * len(datasets) + legend)
     fig, axes = plt.subplots(len(datasets), 2, figsize=size, sharey="row", squeeze=False, layout="constrained")
     for row, name in zip(axes, datasets, strict=True):
         lowest, highest = np.inf, -np.inf
@@ -51,7 +53,7 @@ def draw_loss_curves(runs: dict[str, dict], datasets: list[str]) -> None:
             curve, steps = run[f"{name}/losses"].mean(0), run[f"{name}/steps"]
             width = max(1, len(curve) // 50)
             smooth = curve[: len(curve) // width * width].reshape(-1, width).mean(1)
-            valid = run[f"{name}/valid"].mean(0)
+            valid = run[f"{name}/valid"].mean(1)
             look = {"lw": 2.4, "alpha": 0.4} if place == 0 < len(runs) - 1 else {"lw": 0.9}  # seen below the others
             look |= {"color": run["color"], "ls": run["style"], "label": run["label"]}
             row[0].plot((np.arange(len(smooth)) + 0.5) * width, smooth, **look)
@@ -60,15 +62,13 @@ def draw_loss_curves(runs: dict[str, dict], datasets: list[str]) -> None:
             lowest, highest = min(lowest, shown.min()), max(highest, shown.max())
         room = 0.05 * (highest - lowest)
         row[0].set(ylim=(lowest - room, highest + room), ylabel="Loss (nats per character)", title=f"{name}, training")
-        row[1].set(title=f"{name}, validation")
+        row[1].set(xlim=row[0].get_xlim(), title=f"{name}, validation")
     for ax in axes.flat:
-        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     for ax in axes[-1]:
         ax.set_xlabel("Step")
     if len(runs) > 1:
-        handles = axes[0, 0].get_lines()
-        fig.legend(handles, [wrap(h.get_label(), 30) for h in handles], loc="outside lower center",
-                   ncols=2 if len(runs) > 3 else len(runs), frameon=False, fontsize=7)  # fmt: skip
+        fig.legend(axes[0, 0].get_lines(), names, loc="outside lower center", ncols=columns, frameon=False, fontsize=7)
     save(fig, "loss_curves.png")
 
 
@@ -90,7 +90,7 @@ def draw_final_losses(runs: dict[str, dict], datasets: list[str]) -> None:
                 if place == 0:
                     ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
             ax.margins(x=0.12)
-            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             ax.set(xlabel=f"{title} ({name})", ylim=(len(runs) - 0.4, -0.6), yticks=range(len(runs)), yticklabels=[])
             ax.tick_params(axis="y", length=0)
         row[0].set_yticklabels(names)
@@ -99,10 +99,10 @@ def draw_final_losses(runs: dict[str, dict], datasets: list[str]) -> None:
 
 def draw_samples(runs: dict[str, dict], datasets: list[str]) -> None:
     """The beginning of what the first seed of each run writes after the end of a line."""
-    lines, breadth = 7, 62
+    lines, breadth = 5 if len(runs) <= 4 else 3, 66
     cells = [(run, name, typeset(str(run[f"{name}/samples"][0]), lines, breadth)) for name in datasets
              for run in runs.values()]  # fmt: skip
-    heights = [0.3 + 0.125 * (1 + text.count("\n")) for _, _, text in cells]  # inches
+    heights = [0.2 + 0.125 * (1 + text.count("\n")) for _, _, text in cells]  # inches
     fig, axes = plt.subplots(len(cells), 1, figsize=(WIDTH, sum(heights)), height_ratios=heights, squeeze=False)
     fig.subplots_adjust(left=0, right=1, bottom=0, top=1, hspace=0)
     for ax, (run, name, text), height in zip(axes[:, 0], cells, heights, strict=True):
@@ -116,10 +116,9 @@ def draw_samples(runs: dict[str, dict], datasets: list[str]) -> None:
 
 
 def typeset(text: str, lines: int, breadth: int) -> str:
-    """The first lines of a text, long ones broken, without empty ones at the start; other signs become a square."""
-    printable = "".join(c if c.isprintable() or c == "\n" else "\N{WHITE SQUARE}" for c in text.strip("\n"))
-    broken = [part for line in printable.split("\n") for part in (textwrap.wrap(line, breadth) or [""])]
-    return "\n".join(broken[:lines])
+    """The first lines of a text, long ones broken and empty ones left out; signs without a shape become a square."""
+    printable = "".join(c if c.isprintable() or c == "\n" else "\N{WHITE SQUARE}" for c in text)
+    return "\n".join([part for line in printable.split("\n") for part in textwrap.wrap(line, breadth)][:lines])
 
 
 def wrap(label: str, width: int) -> str:

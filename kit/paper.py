@@ -13,7 +13,7 @@ from typing import Any
 
 from kit import latex, literature, results, show
 from kit.archive import Record
-from kit.editor import Edits, apply, diff
+from kit.editor import Edits, apply, diff, patches_of
 from kit.letters import prose
 from kit.schemas import Build, Captions, Choices, Finding, FormatError, KitError, Paper, Plan, Problem, Reference
 from kit.store import Key, digest, load_json, save, save_json
@@ -106,16 +106,12 @@ class Manuscript:
 
     def changes(self) -> dict[str, str]:
         """What each run that ended well changed in the program it started from, as a patch."""
-        found = {}
-        for run in list(self.ledger.runs)[1:]:
-            patches = sorted((self.home / "history").glob(f"{run}.*.patch"))
-            found[run] = "\n".join(patch.read_text(encoding="utf-8") for patch in patches)
-        return found
+        return patches_of(self.home, list(self.ledger.runs)[1:])
 
     def probes(self) -> dict[str, str]:
         """What each probe asked whose numbers are in the ledger."""
-        asked = {step["result"]["name"]: step["result"]["question"] for step in self.run.steps.finished()
-                 if (step["verb"], step["idea"]) == ("probe", self.idea.Name)}  # fmt: skip
+        file = self.home / "probes.json"
+        asked = {probe["name"]: probe["question"] for probe in load_json(file)} if file.is_file() else {}
         return {n.run: asked[n.run] for n in self.ledger.numbers if n.run in asked}
 
     def subject(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ FORM = '{name: number, or a list with one number a seed}, names such as "gap_ear
 class Probes(Sequence[Probed]):
     """The probes of an idea so far, in their order."""
 
-    def __init__(self) -> None:
-        self.done: list[Probed] = []
+    def __init__(self, done: Iterable[Probed] = ()) -> None:
+        self.done = list(done)
 
     def __getitem__(self, place: Any) -> Any:
         return self.done[place]

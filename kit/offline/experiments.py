@@ -176,7 +176,7 @@ def conclude(values: dict[str, Any], dice: random.Random) -> Conclusion:
     missed = [f"{arm.title}: {first_sentence(arm.prediction)} No comparison of this run was decided." for arm in flat]
     clear = [arm.title for arm in plan.arms if arm not in flat and runs[arm.name] in ledger.runs]
     lesson = f"Decided at least in part: {_list(clear)}." if clear else "None of the changes moved a deciding metric."
-    return Conclusion(answer=f"{plan.question} {answer}", mispredicted=missed, lesson=lesson)
+    return Conclusion(answer=f"The question was: {plan.question} {answer}", mispredicted=missed, lesson=lesson)
 
 
 def _is_undecided(counts: Any) -> bool:

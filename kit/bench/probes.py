@@ -44,7 +44,7 @@ class Probes(Sequence[Probed]):
         rows = [[p.name, p.question, show.tinted("ran", "good") if p.ok else show.tinted(p.trouble, "bad"),
                  ", ".join(f"{name} {show_number(sum(v) / len(v))}" for name, v in p.numbers.items())]
                 for p in self.done]  # fmt: skip
-        return show.table(["Probe", "Question", "", "Numbers"], rows)
+        return show.table(["Probe", "Question", "", "Found"], rows)
 
 
 def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Probed:

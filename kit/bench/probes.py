@@ -58,8 +58,8 @@ def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Prob
         log = bench.folder / "logs" / f"{name}.txt"
         done = bench.programs.run(["analysis.py"], room, timeout, log, intent, title=probe.question,
                                   env=bench.size.environment())  # fmt: skip
-        made = Probed(name=name, question=probe.question, ok=False, seconds=round(done.seconds, 3), level=done.level,
-                      tail=done.tail)  # fmt: skip
+        made = Probed(name=name, question=probe.question, code=probe.code, ok=False, tail=done.tail,
+                      seconds=round(done.seconds, 3), level=done.level)  # fmt: skip
         if not done.ok:
             said = f"did not end within {timeout:g} s" if done.timed_out else f"ended with code {done.returncode}"
             return made.model_copy(update={"trouble": f"analysis.py {said}. Last lines:\n{done.tail}"})

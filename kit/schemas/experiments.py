@@ -126,6 +126,7 @@ class Probed(BaseModel):
 
     name: str  # probe_1
     question: str
+    code: str = ""  # analysis.py
     ok: bool
     numbers: dict[str, list[float]] = {}  # one value, or one a seed
     figures: list[str] = []  # names in figures/

@@ -353,6 +353,7 @@ def test_figures_are_drawn_again_and_a_failure_leaves_the_former_ones(template: 
     assert not drawing.trouble and drawing.pictures[0].read_bytes() != former
     drawing.redraw(replot("no such line", "x"))
     assert "SEARCH" in drawing.trouble and "set_title" in (drawing.bench.folder / "plot.py").read_text()
+    assert drawing.bench.draw(60).pictures[0].read_bytes() == former, "run again, the same is looked at as before"
 
 
 def test_blank_and_double_figures_are_seen(template: Path):

@@ -56,16 +56,16 @@ def draw_losses(runs: dict[str, dict], datasets: list[str]) -> None:
 
 
 def draw_curves(runs: dict[str, dict], datasets: list[str], kind: str) -> tuple[plt.Figure, np.ndarray]:
-    """A panel for each dataset, steps on a logarithmic axis, and a legend below."""
+    """A panel for each dataset, and a legend below."""
     columns = min(3, 1 + len(runs))
     size = (WIDTH, 1.8 + 0.16 * -(-(len(runs) + 2) // columns))
     fig, axes = plt.subplots(1, len(datasets), figsize=size, sharex=True, sharey=True, layout="constrained")
     for i, (ax, name) in enumerate(zip(axes, datasets, strict=True)):
         for run in runs.values():
-            for part, style, width in (("train", ":", 0.9), ("val", "-", 1.1)):
+            for part, style, alpha in (("train", ":", 0.6), ("val", "-", 1.0)):
                 curve = run[f"{part}_{kind}"][i :: len(datasets)].mean(0)  # models: by seed, then by dataset
-                ax.plot(run["step"][0], curve, style, color=run["color"], lw=width)
-        ax.set(title=titles.get(name, name.capitalize()), xscale="log")
+                ax.plot(run["step"][0], curve, style, color=run["color"], lw=1.0, alpha=alpha)
+        ax.set(title=titles.get(name, name.capitalize()))
     axes[len(axes) // 2].set_xlabel("Step", x=0, ha="center")
     styles = [Line2D([], [], color="#555555", ls=s, label=n) for s, n in ((":", "Training"), ("-", "Validation"))]
     colors = [Line2D([], [], color=run["color"], lw=2, label=shorten(run["label"])) for run in runs.values()]

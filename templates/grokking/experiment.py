@@ -28,6 +28,7 @@ from torch import Tensor, nn
 class Config:
     train_fraction: float = 0.6  # of each table; another part, VALIDATION, is never trained on
     width: int = 96  # of the Transformer
+    embedding_scale: float = 1.0  # of the first embeddings, whose entries have a variance of 1 / width
     num_heads: int = 4
     num_layers: int = 1
     batch_size: int = 256  # examples per model and step, see next_batch()
@@ -36,7 +37,8 @@ class Config:
     warmup_steps: int = 10  # at the start
     cooldown_steps: int = 200  # at the end, so that the last measurement is a calm one
     weight_decay: float = 2.0  # of make_optimizer()
-    beta2: float = 0.98  # memory of AdamW's second moment
+    beta1: float = 0.9  # memory of AdamW's first moment and of its second
+    beta2: float = 0.98
 
 
 DATASETS = ("x_plus_y", "x_minus_y", "x_div_y", "permutation")
@@ -182,8 +184,9 @@ class Transformer(nn.Module):
     def __init__(self, config: Config, vocabulary: int, draw: Draw):
         super().__init__()
         self.vocabulary = vocabulary
-        self.tokens = nn.Parameter(draw(torch.randn, vocabulary + 1, config.width) / math.sqrt(config.width))
-        self.places = nn.Parameter(draw(torch.randn, 3, config.width) / math.sqrt(config.width))
+        tokens, places = (draw(torch.randn, n, config.width) / math.sqrt(config.width) for n in (vocabulary + 1, 3))
+        self.tokens = nn.Parameter(config.embedding_scale * tokens)
+        self.places = nn.Parameter(config.embedding_scale * places)
         self.blocks = nn.ModuleList(Block(config, draw) for _ in range(config.num_layers))
         self.answer = Linear(config.width, vocabulary, draw)
 
@@ -200,7 +203,7 @@ class Transformer(nn.Module):
 # --- training --------------------------------------------------------------------------------------
 def make_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     """AdamW treats each weight for itself; what mixes weights (a norm, clipping) has to keep the models apart."""
-    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2),
+    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2),
                              weight_decay=config.weight_decay, fused=True)  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def draw_curves(runs: dict[str, dict], datasets: list[str], kind: str) -> tuple[
 
 
 def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
-    """Each metric by run and dataset: seeds are dots, open where 99% was not reached, their mean is a bar."""
+    """Each metric by run and dataset: seeds are dots, open where one did not generalize; their mean is a bar."""
     names = [textwrap.fill(shorten(run["label"]), 22) for run in runs.values()]
     room = 0.1 + 0.115 * max(1 + name.count("\n") for name in names)  # inches for each run
     size = (WIDTH, len(metrics) * (0.6 + room * len(runs)))

@@ -71,7 +71,7 @@ def train_plain(
     model: PlainTransformer, config: Any, examples: tuple[Tensor, Tensor], batches: Iterable[Tensor]
 ) -> list[float]:
     """Train one model on pairs and results; batches are rows of them. A loss for each step."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, config.beta2),
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2),
                                   weight_decay=config.weight_decay, fused=True)  # fmt: skip
     factor = lambda step: experiment.learning_rate_factor(step, config)  # noqa: E731
     schedule, losses = torch.optim.lr_scheduler.LambdaLR(optimizer, factor), []

@@ -69,10 +69,9 @@ class Drawing:
             pictures = sorted(room.glob("*.png"))
             if not done.ok or not pictures:
                 return {"trouble": done.tail if not done.ok else "It ended well but wrote no PNG file.", "drawn": {}}
-            for file in pictures:
-                save(self.home / file.name, file.read_bytes())
+            kept = [save(self.home / file.name, file.read_bytes()) for file in pictures]
             shutil.rmtree(room)
-            return {"trouble": "", "drawn": {file.name: _content(file) for file in pictures}}
+            return {"trouble": "", "drawn": {file.name: _content(file) for file in kept}}
 
         def still_good(stored: dict) -> bool:  # a later version of plot.py may have drawn over them
             return all(_content(self.home / name) == drawn for name, drawn in stored["drawn"].items())

@@ -256,12 +256,14 @@ class Manuscript:
             tex, keys={n.key for n in self.ledger.numbers}, comparisons={*verdicts, *turned},
             citations={paper.key for paper in self.papers}, figures=figures, tables=tables, settings=self.settings(),
         )  # fmt: skip
-        return [*problems, *latex.claims(tex, verdicts | turned), *latex.unseen(tex, figures, tables)]
+        wanted = [table for table in tables if table != "timing"]  # times are seldom to the point
+        return [*problems, *latex.claims(tex, verdicts | turned), *latex.unseen(tex, figures, wanted)]
 
     def settings(self) -> set[str]:
-        """Numbers that stand in the code of the runs, as they are written there: the text may name them."""
+        """Numbers that stand in the code of runs and probes, as they are written there: the text may name them."""
         found = set()
-        for code in {file.read_text(encoding="utf-8") for file in self.home.glob("run_*/experiment.py")}:
+        files = [*self.home.glob("run_*/experiment.py"), *self.home.glob("probes/*/analysis.py")]
+        for code in {file.read_text(encoding="utf-8") for file in files}:
             for token in tokenize.generate_tokens(io.StringIO(code).readline):
                 if token.type == tokenize.NUMBER and not isinstance(value := ast.literal_eval(token.string), complex):
                     found |= {token.string, f"{value:g}"}

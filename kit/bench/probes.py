@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import show
-from kit.results import show_number
+from kit.results.numbers import plain
 from kit.schemas import KitError, Probe, Probed
 from kit.store import Intent, Key, save
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,59}")
 MOST = 60  # numbers of one probe
+TOLD = 8  # of them in a table
 FORM = '{name: number, or a list with one number a seed}, names such as "gap_early" or "circle/gap"'
 
 
@@ -42,9 +43,16 @@ class Probes(Sequence[Probed]):
         if not self.done:
             return show.block(show.paragraph("No probe was asked for.", "soft"))
         rows = [[p.name, p.question, show.tinted("ran", "good") if p.ok else show.tinted(p.trouble, "bad"),
-                 ", ".join(f"{name} {show_number(sum(v) / len(v))}" for name, v in p.numbers.items())]
+                 _told(p)]
                 for p in self.done]  # fmt: skip
         return show.table(["Probe", "Question", "", "Found"], rows)
+
+
+def _told(probe: Probed) -> str:
+    """The first of its numbers, and how many more there are."""
+    told = [f"{name} {plain(sum(values) / len(values))}" for name, values in probe.numbers.items()]
+    more = [f"{len(told) - TOLD} more in probe.json"] if len(told) > TOLD else []
+    return ", ".join(told[:TOLD] + more)
 
 
 def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Probed:

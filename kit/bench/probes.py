@@ -50,7 +50,7 @@ class Probes(Sequence[Probed]):
 
 def _told(probe: Probed) -> str:
     """The first of its numbers, and how many more there are."""
-    told = [f"{name} {plain(sum(values) / len(values))}" for name, values in probe.numbers.items()]
+    told = [f"{name} {plain(sum(values) / len(values), None)}" for name, values in probe.numbers.items()]
     more = [f"{len(told) - TOLD} more in probe.json"] if len(told) > TOLD else []
     return ", ".join(told[:TOLD] + more)
 

@@ -15,7 +15,7 @@ FLOORS = [
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor"},
+    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "quiz"},
     {"pipeline", "check"},
     {"report"},
     {"__main__"},

@@ -244,6 +244,18 @@ class Captions(BaseModel):
     figures: list[Caption]
 
 
+# --- the quiz of templates/plots_vs_text ---------------------------------------------------------
+
+
+class QuizAnswer(BaseModel):
+    """The answer to a question with lettered choices."""
+
+    reason: str = Field(description="what decides, in one sentence")
+    choice: Literal["A", "B", "C", "D", "E", "none"] = Field(
+        description="the letter of your answer; none if you were shown nothing to answer from"
+    )
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ COMMON = {
     "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes", "numbers", "verdicts",
               "outcome", "confidence", "conclusion"},
     "review": {"persona", "examples", "paper"},
+    "quiz": set(),
 }  # fmt: skip
 
 TASK = {"arm", "number", "kind", "code", "metrics", "trouble"}  # what `**trial.task` spells out

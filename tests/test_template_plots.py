@@ -27,6 +27,7 @@ from kit.offline.worked import worked_ideas
 from kit.results import protected_changes
 from kit.schemas import QuizAnswer
 from kit.template import load_template
+from kit.workspace import Run
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = load_template("plots_vs_text")
@@ -94,7 +95,7 @@ def test_functions_are_of_their_kind():
     values, labels, _ = PROGRAM.make_questions("function", 500, seed=5, levels=(0.0,))
     t = np.linspace(-1, 1, PROGRAM.NUM_POINTS)
     for degree in (1, 2, 3):
-        rest = np.array([np.ptp(y - np.polyval(np.polyfit(t, y, degree), t)) for y in values])
+        rest = np.array([np.ptp(y - np.polyval(np.polyfit(t, y, degree), t)) for y in values[:, 0]])
         assert rest[labels < degree].max() < 1e-8 and rest[labels >= degree].min() > 1e-3
 
 
@@ -107,7 +108,13 @@ def by_matplotlib(values: np.ndarray, size: int, dots: bool) -> np.ndarray:
     edge = 1.5 / size  # the middle of the second pixel
     axes = figure.add_axes((edge, edge, 1 - 2 * edge, 1 - 2 * edge))
     look = {"marker": "s", "ls": "", "ms": 2 * 0.72, "mew": 0} if dots else {"lw": 1.5 * 0.72}
-    axes.plot(*(values if dots else (np.linspace(0, 1, len(values[0])), values[0])), color="k", clip_on=False, **look)
+    axes.plot(
+        *(values if dots else (np.linspace(0, 1, len(values[0])), values[0])),
+        color="k",
+        clip_on=False,
+        snap=False,
+        **look,
+    )
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.axis("off")
     canvas = FigureCanvasAgg(figure)
@@ -123,7 +130,8 @@ def test_a_picture_is_what_matplotlib_would_draw(name: str, preset: str):
     pictures = PROGRAM.draw_plot(name, values, config)[:, 0] / 255
     for picture, series in zip(pictures, values, strict=True):
         expected = by_matplotlib(series, config.picture_size, name == "clusters")
-        assert np.corrcoef(picture.ravel(), expected.ravel())[0, 1] > 0.9
+        likeness = np.corrcoef(picture.ravel(), expected.ravel())[0, 1]
+        assert likeness > (0.88 if name == "clusters" else 0.99)  # matplotlib moves a dot to the nearest pixel
 
 
 def test_series_have_colours_of_their_own_and_text_has_the_numbers():
@@ -310,12 +318,17 @@ def test_a_worked_idea_has_a_control(idea: str):
 # --- the same questions for a model that reads and sees ------------------------------------------------
 
 NOTEBOOK = TEMPLATE.path / "ask_a_model.ipynb"
+NUM_QUESTIONS = 8  # of each task: two at each level of noise
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> list[quiz.Question]:
+    return quiz.set_questions(Run(tmp_path_factory.mktemp("drawn")), TEMPLATE, NUM_QUESTIONS).questions
 
 
 @pytest.fixture
-def asked(run) -> quiz.Quiz:
-    run.note(model="offline")
-    return quiz.set_questions(run, TEMPLATE, 12)
+def asked(run, drawn) -> quiz.Quiz:
+    return quiz.Quiz(run, drawn)
 
 
 def ask(quiz_asked: quiz.Quiz, model: str) -> quiz.Marks:
@@ -326,24 +339,25 @@ def ask(quiz_asked: quiz.Quiz, model: str) -> quiz.Marks:
 
 def test_the_script_calculates_from_numbers_and_says_that_it_sees_nothing(asked: quiz.Quiz):
     marks = ask(asked, "offline")
-    assert sum(marks.right("text")) > 0.8 * 48 and not any(marks.right("plot"))
+    assert sum(marks.right("text")) > 0.8 * 32 and not any(marks.right("plot"))
     assert {answer.choice for answer in marks.answers["plot"]} == {"none"}
     assert marks.verdict.startswith("Not comparable") and "Nothing seen" in marks._repr_html_()
     stored = json.loads((asked.run.path / "quiz.json").read_text(encoding="utf-8"))
-    assert len(stored) == 48 and stored[0]["text"]["choice"] == marks.answers["text"][0].choice
+    assert len(stored) == 32 and stored[0]["text"]["choice"] == marks.answers["text"][0].choice
 
 
 def test_the_script_answers_rightly_where_there_is_no_noise(asked: quiz.Quiz):
     clean = [
         right for q, right in zip(asked.questions, ask(asked, "offline").right("text"), strict=True) if not q.noise
     ]
-    assert all(clean) and len(clean) == 12
+    assert all(clean) and len(clean) == 8
 
 
 def test_both_ways_ask_the_same_and_only_one_shows_numbers(asked: quiz.Quiz, script):
-    script += ['{"reason": "r", "choice": "A"}'] * 96
+    script += ['{"reason": "r", "choice": "A"}'] * 64
     ask(asked, "test/any")
-    turns = [json.loads(line) for file in asked.run.path.glob("*/chats/quiz.jsonl") for line in file.open()]
+    files = asked.run.path.glob("*/chats/quiz.jsonl")
+    turns = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     texts = {(t["call"].split(".")[1], t["index"]): t["messages"][0]["content"] for t in turns}
     for number, question in enumerate(asked.questions):
         plot, text = texts["plot", number], texts["text", number]
@@ -365,17 +379,17 @@ def test_the_verdict_is_that_of_paired_questions(asked: quiz.Quiz):
     none = QuizAnswer(reason="", choice="none")
     assert "the plot is better" in asked.mark(plot=right, text=wrong).verdict
     assert "the text is better" in asked.mark(plot=wrong, text=right).verdict
-    assert "agree on all of 48" in asked.mark(plot=right, text=right).verdict
-    said = asked.mark(plot=right, text=right[:45] + wrong[45:]).verdict
+    assert "agree on all of 32" in asked.mark(plot=right, text=right).verdict
+    said = asked.mark(plot=right, text=right[:29] + wrong[29:]).verdict
     assert "3 were answered rightly from the plot alone" in said and "inconclusive" in said
-    assert "Of 4 questions" in asked.mark(plot=right[:4] + [none] * 44, text=wrong).verdict
+    assert "Of 4 questions" in asked.mark(plot=right[:4] + [none] * 28, text=wrong).verdict
 
 
 def test_a_model_with_eyes_is_shown_pictures(asked: quiz.Quiz, monkeypatch):
     server = ModelServer(reply=lambda body: json.dumps({"reason": "seen", "choice": "A"}))
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
-    few = quiz.Quiz(asked.run, asked.questions[::12])
+    few = quiz.Quiz(asked.run, asked.questions[::8])
     marks = ask(few, "openai/gpt-test")
     server.shutdown()
     server.server_close()

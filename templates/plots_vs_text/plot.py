@@ -58,7 +58,7 @@ def on_white(picture: np.ndarray) -> np.ndarray:
 
 
 def draw_questions(runs: dict[str, dict], datasets: list[str]) -> None:
-    """A question of each task, as picture and as the beginning of its text, for each way of showing that was tried."""
+    """A question of each task with its right answer, as picture and as the beginning of its text; a row for each change."""
     shown: dict[str, dict] = {}
     for run in runs.values():
         looks = b"".join(run[f"{name}_{reader}"].tobytes() for name in datasets for reader in readers)
@@ -77,7 +77,7 @@ def draw_questions(runs: dict[str, dict], datasets: list[str]) -> None:
         if len(rows) > 1:
             row[0].set_ylabel(wrap(run["label"], 20), fontsize=7)
     for ax, name in zip(axes[0], datasets, strict=True):
-        ax.set_title(name.capitalize())
+        ax.set_title(f"{name.capitalize()}: {rows[0][f'{name}_answer'][1]}")
     save(fig, "questions.png")
 
 

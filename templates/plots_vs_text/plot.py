@@ -58,7 +58,7 @@ def on_white(picture: np.ndarray) -> np.ndarray:
 
 
 def draw_questions(runs: dict[str, dict], datasets: list[str]) -> None:
-    """A question of each task with its right answer, as picture and as the beginning of its text; a row for each change."""
+    """A question of each task and its answer, as picture and as the beginning of its text; a row for each change."""
     shown: dict[str, dict] = {}
     for run in runs.values():
         looks = b"".join(run[f"{name}_{reader}"].tobytes() for name in datasets for reader in readers)

@@ -1,7 +1,8 @@
 """How fast templates/plots_vs_text trains: the networks of all seeds as one batch, and one after the other.
 
 `python tests/benchmarks/plots_speed.py` prints a table within a minute: processor time of one thread, which others on
-the machine disturb least. The plain loop is what one would write without batching. tests/test_template_plots.py holds that it learns the same.
+the machine disturb least. The plain loop is what one would write without batching; tests/test_template_plots.py holds
+that it learns the same.
 """
 
 import importlib.util

@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import json
 import os
+import re
 import sys
 
 from kit import __version__
@@ -25,6 +27,8 @@ examples:
   kit report outputs/demo                                           one HTML page of a run
   kit cost demo                                                     what its calls took
   kit trace demo 7                                                  all that was said in the seventh
+  kit new-template my_template                                      a small one that runs, to be changed
+  kit new-template my_template --from ~/my_code --model openai/gpt-4o   from your own script
   kit check my_template                                             whether a template fits
   kit doctor                                                        what is there, what is missing"""
 
@@ -73,6 +77,17 @@ def build_parser(with_parameters: bool) -> argparse.ArgumentParser:
     trace.add_argument("number", nargs="?", type=int, help="number of the call, as the list shows it")
     trace.set_defaults(do=do_trace)
     commands.add_parser("runs", help="the runs in outputs/").set_defaults(do=do_runs)
+    new = commands.add_parser("new-template", help="a template from a skeleton, or from a script of your own")
+    new.add_argument("name", help="what it shall be called: templates/NAME")
+    new.add_argument("--from", dest="origin", default="", metavar="FOLDER",
+                     help="folder of a script, or an address that git can clone")  # fmt: skip
+    new.add_argument("--model", default="offline",
+                     help="who adopts it; offline: it stays as it is and is run once a seed")  # fmt: skip
+    new.add_argument("--script", default="", help="which program of the folder is the experiment")
+    new.add_argument("--timeout", type=float, default=600, help="seconds for one run (default: 600)")
+    new.add_argument("--sandbox", default="auto", help="auto, bubblewrap, namespaces, limits (default: auto)")
+    new.add_argument("--budget", default="", help='what the calls may cost, such as "2 dollars"')
+    new.set_defaults(do=do_new_template)
     check = commands.add_parser("check", help="whether a template fits, and in plain words what does not")
     check.add_argument("template", help="folder in templates/, or a path")
     check.add_argument("--preset", default="", help="size to run; default: the smallest")
@@ -102,10 +117,19 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
 def reader(kind: str):
     """How the text of an option becomes a parameter's value."""
     if kind == "list":
-        return lambda text: [part.strip() for part in text.strip("[]").replace('"', "").split(",") if part.strip()]
+        return read_list
     if kind == "bool":
         return lambda text: {"true": True, "false": False}[text.lower()]
     return {"int": int, "float": float, "str": str}.get(kind, ast.literal_eval)
+
+
+def read_list(text: str) -> list[str]:
+    """Names with commas between them; sentences, which may hold commas, with semicolons, or a list as JSON has it."""
+    if text.lstrip().startswith('["'):
+        return [str(part) for part in json.loads(text)]
+    sentences = ";" in text or re.search(r"\w\s+\w", text)
+    parts = text.split(";") if sentences else text.strip("[]").replace('"', "").split(",")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def do_run(arguments: argparse.Namespace) -> int:
@@ -166,6 +190,21 @@ def do_runs(arguments: argparse.Namespace) -> int:
         chosen = ", ".join(record.idea.Name for record in run.archive().chosen())
         print(f"{run.name:40} {about.get('template', ''):16} {about.get('model', ''):28} {chosen}")
     return 0
+
+
+def do_new_template(arguments: argparse.Namespace) -> int:
+    """Make a template, and say what to do next."""
+    from kit import newtemplate
+
+    name, fits, given = arguments.name, True, arguments
+    if given.origin:
+        fits = newtemplate.adopt(name, given.origin, given.model, script=given.script, timeout=given.timeout,
+                                 level=given.sandbox, budget=given.budget)  # fmt: skip
+    else:
+        newtemplate.make(name)
+    print(f"\ntemplates/{name} is there{'' if fits else ' and does not fit yet'}.")
+    print(newtemplate.what_next(name, given.model, adopted=bool(given.origin)))
+    return 0 if fits else 1
 
 
 def do_check(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "H
 NO = ("/bin/sh", "-c", 'yes n | exec "$@"', "sh")
 QUIET = ("--no-fancy-input", "--no-pretty", "--no-stream", "--no-git", "--no-check-update", "--no-auto-lint",
          "--no-show-model-warnings", "--no-show-release-notes", "--no-suggest-shell-commands", "--no-detect-urls",
-         "--analytics-disable", "--map-tokens", "0")  # fmt: skip
+         "--analytics-disable", "--map-tokens", "0", "--max-chat-history-tokens", "1000000")  # fmt: skip
 CONTEXTS = (1, 3, 10, 10**9)  # lines around a change, until its place is unique
 
 

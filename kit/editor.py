@@ -4,8 +4,8 @@ import ast
 import difflib
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -292,3 +292,9 @@ def diff(before: str, after: str, name: str) -> str:
         if lines and not text.endswith("\n"):
             lines[-1] += "\\ No newline at end of file\n"
     return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
+
+
+def patches_of(folder: Path, runs: Iterable[str]) -> dict[str, str]:
+    """The patches that each run of an idea is made of, one after the other, from its history/."""
+    files = {run: sorted((folder / "history").glob(f"{run}.*.patch")) for run in runs}
+    return {run: "\n".join(file.read_text(encoding="utf-8") for file in found) for run, found in files.items()}

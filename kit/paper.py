@@ -13,7 +13,7 @@ from typing import Any
 
 from kit import latex, literature, results, show
 from kit.archive import Record
-from kit.editor import Edits, apply, diff
+from kit.editor import Edits, apply, diff, patches_of
 from kit.letters import prose
 from kit.schemas import Build, Captions, Choices, Finding, FormatError, KitError, Paper, Plan, Problem, Reference
 from kit.store import Key, digest, load_json, save, save_json
@@ -72,6 +72,8 @@ class Manuscript:
         self.references: list[Reference] = []
         self.papers: list[Paper] = []
         self.good: tuple[Build, dict[str, str]] | None = None  # the last build that went well, and its sections
+        self.revisions, self.patches = 0, list[str]()  # how many there have been, and what the last one changed
+        self.versions: list[str] = []  # of the text that were compiled
         self.told: set[str] = set()  # remarks that the writer has had, and that break nothing
 
     def _left(self, name: str) -> Any:
@@ -99,16 +101,18 @@ class Manuscript:
         """The same manuscript, to be changed and built in another folder of the idea."""
         other = copy.copy(self)
         other.folder, other.sections = self.home / folder, dict(self.sections)
-        other.good, other.told = None, set()
+        other.good, other.told, other.versions = None, set(), []
         return other
 
     def changes(self) -> dict[str, str]:
         """What each run that ended well changed in the program it started from, as a patch."""
-        found = {}
-        for run in list(self.ledger.runs)[1:]:
-            patches = sorted((self.home / "history").glob(f"{run}.*.patch"))
-            found[run] = "\n".join(patch.read_text(encoding="utf-8") for patch in patches)
-        return found
+        return patches_of(self.home, list(self.ledger.runs)[1:])
+
+    def probes(self) -> dict[str, str]:
+        """What each probe asked whose numbers are in the ledger."""
+        file = self.home / "probes.json"
+        asked = {probe["name"]: probe["question"] for probe in load_json(file)} if file.is_file() else {}
+        return {n.run: asked[n.run] for n in self.ledger.numbers if n.run in asked}
 
     def subject(self) -> dict[str, Any]:
         """What the paper is about: all that whoever gathers its literature needs to know."""
@@ -122,6 +126,7 @@ class Manuscript:
             "changes": self.changes(), "numbers": results.tell_numbers(self.ledger),
             "verdicts": results.tell_comparisons(self.ledger), "outcome": results.tell_outcome(self.ledger),
             "confidence": f"{100 * results.CONFIDENCE:g} %", "conclusion": self.conclusion,
+            "probes": self.probes(),
         }  # fmt: skip
 
     # --- references -----------------------------------------------------------------------------
@@ -179,12 +184,18 @@ class Manuscript:
 
     def revise(self, *edits: Edits) -> show.Html:
         """Make the edits in the sections; what has changed, as patches."""
-        before = self.sections
+        before, self.revisions = self.sections, self.revisions + 1
         for each in edits:
             self.sections = self.fits(each)
-        patches = [diff(before[name], body, f"{name}.tex") for name, body in self.sections.items()
-                   if body != before[name]]  # fmt: skip
-        return show.block(*map(show.listing, patches)) if patches else show.block(show.paragraph("Nothing changed."))
+        self.patches = [diff(before[name], body, f"{name}.tex") for name, body in self.sections.items()
+                        if body != before[name]]  # fmt: skip
+        return self.revised
+
+    @property
+    def revised(self) -> show.Html:
+        """What the last revision changed."""
+        nothing = [show.paragraph("Nothing was changed.")]
+        return show.block(*(map(show.listing, self.patches) if self.patches else nothing))
 
     def text(self) -> str:
         """The paper so far, as its writer sees it."""
@@ -222,15 +233,17 @@ class Manuscript:
             return Build(ok=False, problems=problems)
         sources = [file for pattern in SOURCES for file in sorted(self.folder.glob(pattern))]
         content = [[str(file.relative_to(self.folder)), file.read_bytes().hex()] for file in sources]
-        pdf, kept = self.folder / "paper.pdf", self.folder / "built" / f"{digest(content)}.pdf"
+        version = digest(content)
+        self.versions += [version] if version not in self.versions else []
+        kept = self.folder / "built" / f"{version}.pdf"
         step = self.run.steps.once(
-            Key("paper", "compile", self.idea.Name), content, lambda _: latex.compile(self.folder, keep=kept),
-            still_good=lambda built: kept.is_file() or not built["ok"],
+            Key(self.folder.name, "compile", self.idea.Name, self.versions.index(version)), content,
+            lambda _: latex.compile(self.folder, keep=kept), still_good=lambda built: kept.is_file() or not built["ok"],
         )  # fmt: skip
         build = Build.model_validate(step.result)
         build = build.model_copy(update={"problems": [*problems, *build.problems]})
         if build.ok:
-            save(pdf, kept.read_bytes())  # after a replay another version may lie there
+            save(self.folder / "paper.pdf", kept.read_bytes())  # after a replay another version may lie there
             self.good = build, dict(self.sections)
         return build
 
@@ -243,12 +256,14 @@ class Manuscript:
             tex, keys={n.key for n in self.ledger.numbers}, comparisons={*verdicts, *turned},
             citations={paper.key for paper in self.papers}, figures=figures, tables=tables, settings=self.settings(),
         )  # fmt: skip
-        return [*problems, *latex.claims(tex, verdicts | turned), *latex.unseen(tex, figures, tables)]
+        wanted = [table for table in tables if table != "timing"]  # times are seldom to the point
+        return [*problems, *latex.claims(tex, verdicts | turned), *latex.unseen(tex, figures, wanted)]
 
     def settings(self) -> set[str]:
-        """Numbers that stand in the code of the runs, as they are written there: the text may name them."""
+        """Numbers that stand in the code of runs and probes, as they are written there: the text may name them."""
         found = set()
-        for code in {file.read_text(encoding="utf-8") for file in self.home.glob("run_*/experiment.py")}:
+        files = [*self.home.glob("run_*/experiment.py"), *self.home.glob("probes/*/analysis.py")]
+        for code in {file.read_text(encoding="utf-8") for file in files}:
             for token in tokenize.generate_tokens(io.StringIO(code).readline):
                 if token.type == tokenize.NUMBER and not isinstance(value := ast.literal_eval(token.string), complex):
                     found |= {token.string, f"{value:g}"}

@@ -17,7 +17,7 @@ from kit.template import load_template
 from kit.workspace import Run
 
 # What the name of a run's folder is made of, as in 01_ideas: with the others changed, the run goes on where it is.
-NAMING = ("template", "model", "run_dir", "seed", "num_ideas")
+NAMING = ("template", "model", "run_dir", "seed", "num_ideas", "own_ideas", "build_on")
 STAGES = {"ideas": "01_ideas", "experiments": "02_experiments", "paper": "03_paper", "review": "04_review"}
 
 
@@ -95,15 +95,15 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
     """
     values = _complete(values)
     load_template(values["template"])  # an unknown template stops before a folder is made
-    name = values["run_dir"] or workspace.run_name(
-        values["template"], values["model"], seed=values["seed"], num_ideas=values["num_ideas"]
-    )
+    naming = {name: values[name] for name in NAMING[3:]}
+    name = values["run_dir"] or workspace.run_name(values["template"], values["model"], **naming)
     path = workspace.run_path(name)
     if fresh:
         workspace.set_aside(path)
     run, failed = Run(path), {}
     with Progress(run) as progress:
-        progress.say(f"{path}, cost: {forecast(values['model'], values['template'], values['num_ideas'])}")
+        number = values["num_ideas"] + len(values["own_ideas"])
+        progress.say(f"{path}, cost: {forecast(values['model'], values['template'], number)}")
         with progress.doing("ideas", ""):
             mine = {n: v for n, v in values.items() if n in parameters("ideas")}
             run_stage("ideas", path / "notebooks" / f"{STAGES['ideas']}.ipynb", **mine | {"run_dir": str(path)})

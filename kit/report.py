@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from kit import pipeline, results, show
-from kit.archive import TONES, Record
-from kit.bench import record_of
+from kit.archive import Record
+from kit.bench import Probes, record_of
 from kit.llm import call_table, total_cost
 from kit.results import ledger
 from kit.review import TITLES, Ensemble, Versions
-from kit.schemas import Captions, Plan
+from kit.schemas import Captions, Conclusion, Plan, Probed
 from kit.store import load_json, save
 from kit.workspace import Run
 
@@ -82,12 +82,17 @@ class IdeaReport:
         head = f"<section id='{idea.Name}'><h2>{show.cell(self.heading)}</h2>"
         badges = f"<div class='badges'>{''.join([*self.record.badges(), *self.outcome()])}</div>"
         lead = f"<p class='lead'>{show.cell(idea.Hypothesis)}</p>" if idea.Hypothesis else ""
-        parts = {"What was predicted, and what came out": (self._plan(), "02_experiments"),
+        parts = {"What it came to": (self._conclusion(), "02_experiments"),
+                 "What was predicted, and what came out": (self._plan(), "02_experiments"),
                  "Curves": (self._figures(), "02_experiments"), "Numbers": (self._numbers(), "02_experiments"),
                  "The paper": (self._paper(), "03_paper"), "The review": (self._review(), "04_review")}  # fmt: skip
         body = (f"<h3>{title}</h3>" + (html or f"<p class='missing'>Not there yet: {stage} makes it.</p>")
                 for title, (html, stage) in parts.items())  # fmt: skip
         return show.block(head, badges, lead, self.record.facts(), *body, "</section>")
+
+    def _conclusion(self) -> str:
+        conclusion = self._left("conclusion.json", Conclusion.model_validate)
+        return conclusion._repr_html_() if conclusion else ""
 
     def _plan(self) -> str:
         plan = self._left("plan.json", Plan.model_validate)
@@ -96,7 +101,9 @@ class IdeaReport:
         columns = ["Run", "Arm", "Role", "Predicted before the run", "Came out"]
         rows = [[f"run_{n}", arm.title, arm.role, arm.prediction, signs(self.verdicts(f"run_{n}"))]
                 for n, arm in enumerate(plan.arms, 1)]  # fmt: skip
-        return show.table(columns, rows) + record_of(self.home)
+        probes = self._left("probes.json", lambda data: Probes(map(Probed.model_validate, data)))
+        looked = f"<h4>Looked into afterwards</h4>{probes._repr_html_()}" if probes else ""
+        return show.table(columns, rows) + looked + record_of(self.home)
 
     def verdicts(self, run: str = "") -> Counter:
         """How many headline comparisons came out which way."""
@@ -182,7 +189,7 @@ class Overview:
             link = f"<a href='#{idea.Name}'>{text}</a>" if record.chosen else text
             state = show.tinted("chosen, not begun" if record.chosen else "not chosen", "soft")
             rows.append([show.Html(link), idea.Interestingness, idea.Feasibility, idea.Novelty,
-                         show.badge(record.novelty.verdict, TONES[record.novelty.verdict]),
+                         show.Html(" ".join(record.standing())),
                          show.Html(" ".join(outcomes.get(idea.Name) or [state]))])  # fmt: skip
         columns = ["Idea", "Interest", "Feasible", "New", "Literature", "What became of it"]
         return f"<nav>{show.table(columns, rows)}</nav>" if len(rows) > 1 else ""

@@ -7,9 +7,9 @@ from typing import Any
 import ipywidgets as w
 
 from kit import show
-from kit.archive import TONES, Archive, Record
-from kit.llm import Call, call_table, trace
-from kit.schemas import Idea, Novelty
+from kit.archive import Archive, Record
+from kit.llm import Call, Chat, call_table, trace
+from kit.schemas import Idea, KitError, Novelty
 from kit.workspace import Run
 
 SCORES = {"Interestingness": "interest", "Feasibility": "feasible", "Novelty": "new"}
@@ -45,26 +45,32 @@ class Row(w.HBox):
 
     def show(self, record: Record) -> None:
         """Bring the row in line with its record."""
-        idea, verdict = record.idea, record.novelty.verdict
+        idea = record.idea
         self.title.description, self.title.tooltip, self.box.value = idea.Title, idea.Title, record.chosen
         scores = " · ".join(str(getattr(idea, field)) for field in SCORES)
-        badge = show.badge(verdict, TONES[verdict], record.novelty.reason)
-        self.marks.value = f"<span class='kit'><small>{scores}</small> &nbsp;{badge}</span>"
+        badges = " ".join(record.standing())
+        self.marks.value = f"<span class='kit'><small>{scores}</small> &nbsp;{badges}</span>"
 
 
 class IdeaPicker(w.VBox):
-    """The archive as a list to choose from: a click is saved at once, and is kept when the notebook runs again."""
+    """The archive as a list to choose from: a click is saved at once, and is kept when the notebook runs again.
 
-    def __init__(self, run: Run):
-        self.run, self.here = run, ""
+    With a `chat` of stage 1, a sentence that a person adds is brought into the form of an idea by its model. `least`
+    are the scores from which on ideas are shown at first: interestingness, feasibility, novelty.
+    """
+
+    def __init__(self, run: Run, chat: Chat | None = None, least: tuple[int, int, int] = (1, 1, 1)):
+        self.run, self.chat, self.here = run, chat, ""
         self.rows: dict[str, Row] = {}
         self.sort = w.Dropdown(options=list(SORTS), layout=w.Layout(width="150px"))
         self.words = w.Text(placeholder="filter by words", layout=w.Layout(width="150px"))
         form: dict[str, Any] = {"layout": w.Layout(width="235px", flex="none"), "style": {"description_width": "75px"}}
-        self.least = {name: w.IntSlider(1, 1, 10, description=f"{words} ≥", **form) for name, words in SCORES.items()}
+        self.least = {name: w.IntSlider(score, 1, 10, description=f"{words} ≥", **form)
+                      for (name, words), score in zip(SCORES.items(), least, strict=True)}  # fmt: skip
         self.listing = w.VBox(layout=w.Layout(flex="1 1 320px", max_height="520px", overflow="auto", display="block"))
         self.wish = w.Text(placeholder="your own idea, in one sentence", layout=w.Layout(flex="1"))
         self.add = w.Button(description="add", icon="plus", layout=w.Layout(width="80px"))
+        self.said = w.HTML()  # what the model is doing with the sentence, or why it could not
         for control in (self.sort, self.words, *self.least.values()):
             control.observe(lambda _: self.draw(), "value")
         self.add.on_click(lambda _: self.add_own(self.wish.value))
@@ -72,7 +78,7 @@ class IdeaPicker(w.VBox):
             w.HTML(CSS),
             w.HBox([self.sort, self.words, *self.least.values()], layout=w.Layout(flex_flow="row wrap")),
             w.HBox([self.listing, self._pane()], layout=w.Layout(flex_flow="row wrap", align_items="flex-start")),
-            w.HBox([self.wish, self.add]),
+            w.HBox([self.wish, self.add]), self.said,
         ])  # fmt: skip
         self.add_class("kit-picker")
         self.draw()
@@ -123,21 +129,40 @@ class IdeaPicker(w.VBox):
             return self.draw()
         record.idea, record.edited_by = record.idea.model_copy(update={field: value}), "person"
         if field in SEARCHED:
+            record.twin_of = ""
             record.novelty = Novelty(reason="Edited since it was checked; run the notebook again to check it.")
         self._save(archive, self.here)
 
     def add_own(self, sentence: str) -> None:
-        """Save a person's own idea, chosen; its scores stand in the middle until somebody moves them."""
-        if not (sentence := sentence.strip()):
+        """Save a person's own idea, chosen; then have the model bring it into form, if there is one to ask."""
+        if not (wish := sentence.strip()):
             return
-        words = "_".join(re.findall(r"[a-z0-9]+", sentence.lower()))[:40].strip("_")
-        idea = Idea(Name=words if len(words) > 1 else "own_idea", Title=sentence.rstrip("."), Hypothesis=sentence,
-                    Experiment=sentence, Interestingness=5, Feasibility=5, Novelty=5)  # fmt: skip
-        record = Record(idea=idea, origin="person", chosen=True, chosen_by="person")
         archive = self.run.archive()
-        archive.put(record)
+        record = next((r for r in archive.records if r.wish == wish), None) or archive.add(_as_it_stands(wish), wish)
+        record.chosen, record.chosen_by = True, "person"
         self.wish.value = ""
         self._save(archive, record.idea.Name)
+        if self.chat and record.idea.Experiment == wish:  # nobody has worked on it yet
+            self._adopt(self.chat, record)
+
+    def _adopt(self, chat: Chat, record: Record) -> None:
+        """Put the model's idea in the place of the sentence; the sentence stays where the model fails."""
+        self.add.disabled = True
+        self.said.value = _remark(f"{chat.model} is bringing your sentence into the form of an idea …")
+        try:
+            idea = chat.ask("ideas/adopt", Idea, wish=record.wish)
+        except KitError as error:
+            self.said.value = _remark(f"Your sentence is saved as it stands. {error}", "bad")
+        else:
+            archive = self.run.archive()
+            archive.records = [r for r in archive.records if r.wish != record.wish]
+            known = [*chat.common["template"].seed_ideas, *chat.common["outcomes"].ideas]
+            mine = archive.add(idea, record.wish, known)
+            mine.chosen, mine.chosen_by = True, "person"
+            self.said.value = ""
+            self._save(archive, mine.idea.Name)
+        finally:
+            self.add.disabled = False
 
     def look_at(self, name: str) -> None:
         """Show one idea beside the list."""
@@ -153,7 +178,7 @@ class IdeaPicker(w.VBox):
     def _fits(self, record: Record) -> bool:
         text = " ".join([record.idea.Name, *(getattr(record.idea, field) for field in SEARCHED)]).lower()
         enough = all(getattr(record.idea, field) >= slider.value for field, slider in self.least.items())
-        return enough and all(word in text for word in self.words.value.lower().split())
+        return (enough or record.origin == "person") and all(word in text for word in self.words.value.lower().split())
 
     def draw(self) -> None:
         """Bring everything in line with ideas.json."""
@@ -182,6 +207,17 @@ class IdeaPicker(w.VBox):
     def _repr_mimebundle_(self, **options):
         """The widget for a browser, and a table for everybody else."""
         return _with_html(super()._repr_mimebundle_(**options), self.run.archive()._repr_html_())
+
+
+def _as_it_stands(wish: str) -> Idea:
+    """A sentence as an idea; its scores stand in the middle until somebody moves them."""
+    words = "_".join(re.findall(r"[a-z0-9]+", wish.lower()))[:40].strip("_")
+    return Idea(Name=words if len(words) > 1 else "own_idea", Title=wish.rstrip("."), Hypothesis=wish,
+                Experiment=wish, Interestingness=5, Feasibility=5, Novelty=5)  # fmt: skip
+
+
+def _remark(text: str, tone: show.Tone = "soft") -> str:
+    return f"<div class='kit'>{show.paragraph(text, tone)}</div>"
 
 
 def _with_html(bundle: Any, html: str) -> Any:

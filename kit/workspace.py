@@ -98,7 +98,8 @@ def run_path(run_dir: str) -> Path:
 
 
 def run_name(template: str, model: str, **parameters: Any) -> str:
-    """The same parameters give the same folder."""
+    """The same parameters give the same folder; empty ones are no part of its name."""
+    parameters = {name: value for name, value in parameters.items() if value not in ("", [])}
     plain = "-".join((Path(template).name, model.rpartition("/")[2])).replace(":", "-")
     return f"{plain}-{digest(template, model, parameters)[:4]}"
 
@@ -136,8 +137,8 @@ def open_run(run_dir: str = "") -> Run:
 
 
 def all_runs() -> list[Run]:
-    """The runs in outputs/, the one written to last first."""
-    files = sorted(outputs().glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    """The runs in outputs/, the one written to last first; a name with _ in front is the kit's own."""
+    files = sorted(outputs().glob("[!_]*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     return [Run(file.parent) for file in files]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kit import workspace
+from kit import prompts, workspace
 from kit.bench import Bench, Trial, Unwatched
 from kit.editor import Edits
 from kit.schemas import Arm, FormatError, Idea, KitError, Note, Plan, Probe
@@ -316,6 +316,25 @@ def test_a_probe_that_goes_wrong_says_so_and_spoils_nothing(template: Path, code
     assert bench.ledger() == before
 
 
+def test_the_next_prompts_are_told_of_every_probe(template: Path):
+    bench = ran(template)
+    bench.look_into(1, Probe(question="Does it run?", code="raise SystemExit('no luck')", done=False), 60)
+    bench.look_into(2, Probe(question="Is it there early?", code=GAP, done=True), 60)
+    again = prompts.render("experiments/probe", {
+        "template": bench.template, "notes": bench.lab_book, "ledger": bench.ledger(), "changes": bench.changes(),
+        "files": bench.files(), "probes": bench.probes, "number": 3, "max_probes": 3, "seconds": 1, "probe_timeout": 60,
+    })  # fmt: skip
+    assert "no luck" in again and "raise SystemExit" in again and "It drew probe_2_gap.png" in again
+    assert "flat.npy" in again and "+learning_rate = 0.3" in again
+    values = {"drawing": bench.draw(60), "labels": bench.labels(), "probes": bench.probes}
+    asked = prompts.render("experiments/caption", values)
+    assert "probe_2, which drew probe_2_gap.png: Is it there early?" in asked and "gap.mean(0)" in asked
+    assert "Does it run?" not in asked
+    plan = prompts.render("experiments/conclude", {"plan": bench.plan, "notes": "", "ledger": bench.ledger(),
+                                                   "probes": bench.probes})  # fmt: skip
+    assert "probe_2 asked: Is it there early?" in plan and "Does it run?" not in plan
+
+
 def test_a_probe_that_is_no_python_goes_back():
     with pytest.raises(ValueError, match="`code` is no Python"):
         Probe(question="?", code="for for", done=False)
@@ -334,6 +353,7 @@ def test_figures_are_drawn_again_and_a_failure_leaves_the_former_ones(template: 
     assert not drawing.trouble and drawing.pictures[0].read_bytes() != former
     drawing.redraw(replot("no such line", "x"))
     assert "SEARCH" in drawing.trouble and "set_title" in (drawing.bench.folder / "plot.py").read_text()
+    assert drawing.bench.draw(60).pictures[0].read_bytes() == former, "run again, the same is looked at as before"
 
 
 def test_blank_and_double_figures_are_seen(template: Path):

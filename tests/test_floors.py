@@ -8,16 +8,16 @@ import pytest
 KIT = Path(__file__).parent.parent / "kit"
 FLOORS = [
     {"__init__"},
-    {"show", "process"},
+    {"show", "process", "likeness", "skeleton"},
     {"schemas"},
     {"store", "archive", "prompts", "letters"},
     {"workspace"},
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "quiz"},
+    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "outcomes", "quiz"},
     {"pipeline", "check"},
-    {"report"},
+    {"report", "newtemplate"},
     {"__main__"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -27,12 +27,16 @@ from kit.literature import LiteratureUnavailable
 from kit.literature.ask import PAUSE
 from kit.literature.engines import LONGEST, plain_query
 from kit.literature.words import clean, tex
-from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, Paper, Problem, Query
+from kit.pipeline import run_stage
+from kit.prompts import render
+from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, NoveltyQuery, Paper, Problem
+from kit.workspace import Run
 
 ROOT = Path(__file__).parent.parent
 SCHOLAR = ROOT.parent / "shared" / "tools" / "scholar_server.py"
 HAS_TEX = bool(shutil.which("latexmk") and shutil.which("pdflatex") and shutil.which("bibtex"))
 needs_tex = pytest.mark.skipif(not HAS_TEX, reason="there is no TeX on this machine")
+IDEA = Idea(Name="an_idea", Title="T", Experiment="E", Interestingness=5, Feasibility=5, Novelty=5)
 S2, OPENALEX = "/graph/v1/paper/search", "/works"
 HO = {
     "paperId": "5c1",
@@ -585,19 +589,117 @@ def test_real_papers_are_found_through_rate_limits_and_garbage(tmp_path: Path, s
 
 
 def test_a_verdict_rests_on_papers_that_were_found():
-    idea = Idea(Name="an_idea", Title="T", Experiment="E", Interestingness=5, Feasibility=5, Novelty=5)
-    inquiry = literature.Inquiry(literature.connect(), idea)
+    inquiry = literature.Inquiry(literature.connect(), IDEA)
     with pytest.raises(FormatError, match="unchecked"):
         inquiry.check(Novelty(verdict="novel"))
-    inquiry.follow(Query(thoughts="", query="denoising diffusion", done=False))
+    inquiry.follow(NoveltyQuery(thoughts="", query="denoising diffusion", done=False))
     found = inquiry.papers[0].key
     inquiry.check(Novelty(verdict="not novel", papers=[found]))
     with pytest.raises(FormatError, match="needs the key"):
         inquiry.check(Novelty(verdict="not novel"))
     with pytest.raises(FormatError, match="No search found smith2099"):
         inquiry.check(Novelty(verdict="novel", papers=[found, "smith2099"]))
-    inquiry.follow(Query(thoughts="", query="", done=True))
+    inquiry.follow(NoveltyQuery(thoughts="", query="", done=True))
     assert inquiry.done and len(inquiry.findings) == 1
+
+
+def test_a_paper_is_new_once_and_close_ones_are_kept():
+    inquiry = literature.Inquiry(literature.connect(), IDEA)
+    inquiry.follow(NoveltyQuery(thoughts="", query="denoising diffusion", done=False))
+    first = inquiry.papers[0].key
+    inquiry.follow(
+        NoveltyQuery(thoughts="", query="denoising diffusion models", done=False, close=[first, "smith2099"])
+    )
+    keys = [paper.key for finding in inquiry.findings for paper in finding.papers]
+    assert len(keys) == len(set(keys)) and keys == [paper.key for paper in inquiry.papers]
+    assert [paper.key for paper in inquiry.close] == [first]
+
+
+@pytest.mark.parametrize(("authors", "line"), [
+    (["Unknown"], "(2020)"), (["Anonymous", "Ann Lee"], "(Ann Lee, 2020)"), (["et al."], "(2020)"), (["-"], "(2020)"),
+    (["No Author"], "(2020)"), (["Noor Ali"], "(Noor Ali, 2020)"), ([], "(2020)"), (["N/A"], "(2020)"),
+])  # fmt: skip
+def test_nobody_is_no_author(tmp_path: Path, httpserver: HTTPServer, authors: list[str], line: str):
+    entry = HO_OPENALEX | {"display_name": "Noise", "publication_year": 2020,
+                           "authorships": [{"author": {"display_name": name}} for name in authors]}  # fmt: skip
+    httpserver.expect_request(OPENALEX).respond_with_response(found(entry))
+    paper = connect(tmp_path).search("noise")[0]
+    finding = Finding(query="noise", papers=[paper])
+    said = render("novelty/query", {"idea": IDEA, "findings": [finding], "close": [], "num_novelty_rounds": 3})
+    assert f"` Noise {line}" in said
+
+
+@pytest.mark.parametrize("title", ["", "Untitled", "[No title]", "(null)", "12", "N/A", "—", "Title pending 7"])
+def test_a_paper_without_a_title_is_none(tmp_path: Path, httpserver: HTTPServer, title: str):
+    whole = HO_OPENALEX | {"display_name": "None of the Above"}
+    httpserver.expect_request(OPENALEX).respond_with_response(found(HO_OPENALEX | {"display_name": title}, whole))
+    assert [paper.title for paper in connect(tmp_path).search("x")] == ["None of the Above"]
+
+
+# --- an engine that is in trouble, seen from the notebook -----------------------------------------
+
+
+def test_an_engine_that_is_dead_is_asked_no_more(tmp_path: Path, httpserver: HTTPServer):
+    answer_in_turn(httpserver, S2, Response("{}", 403))
+    answer_in_turn(httpserver, OPENALEX, found(HO_OPENALEX))
+    library = connect(tmp_path, "semanticscholar", "openalex")
+    for number in range(5):
+        assert library.search(f"noise {number}") and not library.is_silent
+    assert [request.path for request in asked(httpserver)].count(S2) == 2
+    alone = connect(tmp_path, "semanticscholar")
+    troubles = [alone.find(f"x {number}").trouble for number in range(4)]
+    assert alone.is_silent and "403" in troubles[1] and "not asked again" in troubles[2]
+
+
+def test_an_engine_that_answers_in_between_is_not_given_up(tmp_path: Path, httpserver: HTTPServer):
+    no, yes = Response("{}", 403), found(HO_OPENALEX)
+    answer_in_turn(httpserver, OPENALEX, no, yes, no, yes, no, yes)
+    library = connect(tmp_path)
+    assert [bool(library.find(f"x {number}").trouble) for number in range(6)] == [True, False] * 3
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the test's own, with nothing found yet."""
+    for name in ("notebooks", "templates", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.setenv("KIT_HOME", str(tmp_path))
+    return tmp_path
+
+
+def check_novelty(home: Path, httpserver: HTTPServer, handler: Callable[[Request], Response]) -> tuple[list, float]:
+    """The records of a stage whose one engine does as `handler`, and how long it took in seconds."""
+    httpserver.expect_request(S2).respond_with_handler(handler)
+    start = time.monotonic()
+    run_stage("ideas", home / "copy.ipynb", run_dir="run", template="tests/mini", num_ideas=2, num_reflections=1,
+              engines=["semanticscholar"], search_timeout=2)  # fmt: skip
+    return Run(home / "outputs" / "run").archive().records, time.monotonic() - start
+
+
+def test_the_stage_gets_through_rate_limits(home: Path, httpserver: HTTPServer):
+    def limited(request: Request) -> Response:
+        requests_so_far.append(1)
+        if len(requests_so_far) % 3 == 0:
+            return Response("{}", 429, {"Retry-After": "0"})
+        return Response(json.dumps({"data": [HO]}), content_type="application/json")
+
+    requests_so_far: list[int] = []
+    records, _ = check_novelty(home, httpserver, limited)
+    assert [record.novelty.verdict for record in records] == ["novel", "novel"]
+    assert all(record.novelty.papers for record in records) and len(requests_so_far) >= 6
+
+
+@pytest.mark.parametrize("fault", ["garbage", "silence", "500"])
+def test_the_stage_ends_soon_without_an_engine_and_claims_nothing(home: Path, httpserver: HTTPServer, fault: str):
+    def fail(request: Request) -> Response:
+        time.sleep(3 if fault == "silence" else 0)
+        return Response("<html>It works!</html>", 500 if fault == "500" else 200)
+
+    records, seconds = check_novelty(home, httpserver, fail)
+    assert [(r.novelty.verdict, r.novelty.papers, r.chosen) for r in records] == [("unchecked", [], True)] * 2
+    assert seconds < 20 and len(asked(httpserver)) <= 6
+    queries = list((home / "outputs" / "run" / "calls").glob("novelty.*.query.*"))
+    assert len(queries) == 2, "a search for each idea, and no more once nobody answers"
 
 
 def test_the_path_of_a_bib_file_is_an_engine(tmp_path: Path):

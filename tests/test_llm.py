@@ -12,6 +12,7 @@ from kit.llm import call_table, connect, total_cost
 from kit.llm.ledger import money
 from kit.llm.providers import Completion
 from kit.llm.replies import find_object, parse_reply, strict_schema
+from kit.outcomes import Outcomes
 from kit.schemas import Choices, FormatError, Idea, KitError, Plan, Reflection, Review
 from kit.template import Template
 from kit.workspace import Run
@@ -34,7 +35,7 @@ def chat(run: Run, script, tmp_path):
 
 
 def propose(chat) -> Idea:
-    return chat.ask("ideas/propose", Idea, archive=Archive(), number=1)
+    return chat.ask("ideas/propose", Idea, archive=Archive(), number=1, outcomes=Outcomes(), max_runs=5)
 
 
 def test_a_reply_comes_back_as_its_type(chat, script):
@@ -78,7 +79,7 @@ def test_nothing_is_asked_twice(chat, script, run):
 
 def test_members_of_an_ensemble_stay_different_samples(chat, script):
     script += [json.dumps(IDEA | {"Name": f"idea_{n}"}) for n in range(3)]
-    each = [{"archive": Archive(), "number": 1}] * 3
+    each = [{"archive": Archive(), "number": 1, "outcomes": Outcomes(), "max_runs": 5}] * 3
     names = {idea.Name for idea in chat.ask_many("ideas/propose", Idea, each, at_once=3)}
     assert names == {"idea_0", "idea_1", "idea_2"}
 

@@ -57,8 +57,9 @@ def test_cells_hold_no_machinery(file: Path):
         text = source(cell)
         assert not [w for w in FORBIDDEN_TEXT if w in text], text
         assert not [n for n in ast.walk(ast.parse(text)) if isinstance(n, FORBIDDEN)], text
-        most = 20 if is_parameters(cell) else 15
-        assert len(text.splitlines()) <= most, f"{file.stem}: a cell is longer than 15 lines\n{text}"
+        assert is_parameters(cell) or len(text.splitlines()) <= 15, (
+            f"{file.stem}: a cell is longer than 15 lines\n{text}"
+        )
         assert sum(isinstance(n, ast.For | ast.While) for n in ast.parse(text).body) <= 1, text
 
 

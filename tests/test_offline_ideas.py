@@ -4,6 +4,7 @@ import ast
 import random
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,9 @@ from kit.archive import Archive, Record
 from kit.offline import experiments, ideas
 from kit.offline.settings import edit_setting, find_settings
 from kit.offline.worked import worked_ideas
+from kit.outcomes import Outcome, Outcomes
 from kit.results import Ledger
-from kit.schemas import Arm, Comparison, Finding, Idea, KitError, Paper, Plan
+from kit.schemas import Arm, Comparison, Finding, Idea, KitError, Paper, Plan, Probed
 from kit.template import Metric, Template, load_template
 
 ARGPARSE = """
@@ -141,7 +143,7 @@ def propose_all(template: Template, seed: int = 0) -> list[Idea]:
     """Every idea that there is."""
     archive = Archive()
     for number in range(1, 40):
-        values = {"template": template, "archive": archive, "number": number, "num_ideas": 40}
+        values = {"template": template, "archive": archive, "number": number, "outcomes": Outcomes()}
         try:
             idea = ideas.propose(values, random.Random(f"{seed}/{number}"))
         except KitError as error:
@@ -189,7 +191,7 @@ def test_the_same_seed_gives_the_same_ideas(template: Template):
 
 
 def test_a_template_without_settings_says_so(tmp_path: Path):
-    values = {"template": make(tmp_path, "print('hello')\n"), "archive": Archive(), "number": 1}
+    values = {"template": make(tmp_path, "print('hello')\n"), "archive": Archive(), "number": 1, "outcomes": Outcomes()}
     with pytest.raises(KitError, match="no further idea for 'tiny'"):
         ideas.propose(values, random.Random(0))
 
@@ -202,12 +204,48 @@ def test_worked_ideas_come_first(tmp_path: Path):
 
 def test_a_look_changes_an_idea_or_ends(template: Template):
     for idea in propose_all(template):
-        for look in (1, 2):
-            values = {"template": template, "idea": idea, "round": look, "num_reflections": 3}
+        for _ in range(2):
+            values = {"template": template, "idea": idea, "wish": "", "twin": None}
             reflection = ideas.reflect(values, random.Random(0))
             assert reflection.idea.Name == idea.Name and reflection.done == (reflection.idea == idea)
             idea = reflection.idea
         assert reflection.done
+
+
+def test_a_sentence_is_adopted_as_something_that_can_be_carried_out(template: Template):
+    for known in propose_all(template):
+        about = known.Name.removeprefix("sensitivity_to_").replace("_", " ")
+        values = {"template": template, "wish": f"What would {about} bring?"}
+        idea = ideas.adopt(values, random.Random(0))
+        assert idea.Name == known.Name and plan(template, idea).arms
+        assert values["wish"] in idea.Experiment and "script" in idea.Experiment
+
+
+def test_a_number_behind_the_name_hinders_nobody(template: Template):
+    for idea in propose_all(template):
+        again = idea.model_copy(update={"Name": f"{idea.Name}_2"})
+        arms = plan(template, again).arms
+        assert arms == plan(template, idea).arms
+        assert edit(template, again, arms[0], template.code) == edit(template, idea, arms[0], template.code)
+
+
+def test_a_sentence_about_something_else_is_refused_with_what_there_is(tmp_path: Path):
+    values = {"template": make(tmp_path, DATACLASS, worked=[WORKED]), "wish": "Do llamas sing?"}
+    with pytest.raises(KitError, match=r"llamas.*longer memory.*learning rate.*real model"):
+        ideas.adopt(values, random.Random(0))
+
+
+def test_what_earlier_runs_did_is_not_proposed_again(template: Template):
+    first, *others = propose_all(template)
+    done = Outcomes(found=[Outcome(run="earlier", idea=first, verdicts={})])
+    values = {"template": template, "archive": Archive(), "number": 1, "outcomes": done}
+    assert ideas.propose(values, random.Random(0)).Name in {idea.Name for idea in others}
+
+
+def test_other_questions_come_before_twins():
+    template = load_template("diffusion_2d")
+    names = [idea.Name for idea in propose_all(template)]
+    assert names[-1] == "sensitivity_to_beta_end", "it asks what sensitivity_to_beta_start asks"
 
 
 def test_searches_differ_and_end(template: Template):
@@ -551,13 +589,20 @@ def test_a_note_counts_verdicts_in_words(verdicts: list[str], said: list[str], t
 
 
 def test_a_caption_for_every_figure(tmp_path: Path):
-    values = {
-        "template": make(tmp_path, DATACLASS),
-        "idea": None,
-        "ledger": ledger_of("better"),
-        "plot_code": "",
-        "figures": ["loss_set_a.png", "samples.png", "odd_thing.png"],
-    }
+    figures = ["loss_set_a.png", "samples.png", "odd_thing.png", "probe_1_gap.png"]
+    question = "Where along the training does the gap between the two runs open?"
+    probe = Probed(name="probe_1", question=question, ok=True, figures=["probe_1_gap.png"])
+    values = {"drawing": SimpleNamespace(code="", figures=figures), "labels": {"run_0": "Baseline"}, "probes": [probe]}
     captions = experiments.caption(values, random.Random(0)).figures
-    assert [caption.file for caption in captions] == values["figures"]
+    assert [caption.file for caption in captions] == figures and question in captions[-1].caption
     assert all(len(c.caption) > 30 and not re.search(r"(?<!run_)\d", c.caption) for c in captions)
+
+
+def test_a_program_that_names_no_number_is_varied_where_it_calls(tmp_path: Path):
+    code = "import os\nfrom scipy.integrate import odeint\nos.makedirs('a', exist_ok=True)\n"
+    code += "solution = odeint(f, y, t=t, args=(0.001, 14), rtol=1e-6)\n"
+    found = find_settings(make(tmp_path, code))
+    assert [(s.name, s.value) for s in found] == [
+        ("odeint_args_1", 0.001), ("odeint_args_2", 14), ("odeint_rtol", 1e-6)
+    ]  # fmt: skip
+    assert "args=(0.002, 14)" in edit_setting(code, found[0], 0.002)

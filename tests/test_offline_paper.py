@@ -18,7 +18,7 @@ from kit import latex, offline, results
 from kit.letters import prose
 from kit.offline import paper, revision
 from kit.paper import title
-from kit.schemas import Arm, Caption, Captions, Idea, KitError, Plan, Problem, Reference
+from kit.schemas import Arm, Caption, Captions, Idea, KitError, Number, Plan, Problem, Reference
 from kit.store import save_json
 from kit.template import Metric, Template, load_template
 
@@ -69,7 +69,7 @@ class Scene:
             "idea": Idea(Name="rate", Title="The Rate", Hypothesis="The rate decides_all", Experiment="Vary it.",
                          Metric="kl_divergence", Interestingness=5, Feasibility=5, Novelty=5),
             "notes": "".join(f"## run_{n}: {arm.title}\n" for n, arm in enumerate(arms, 1)),
-            "figures": figures, "tables": list(results.tables(self.ledger)),
+            "probes": {}, "figures": figures, "tables": list(results.tables(self.ledger)),
             "references": [Reference(key="henderson2018deep", title="Deep Reinforcement Learning that Matters",
                                      purpose="Shows how far results move with the random seed alone.")],
         }  # fmt: skip
@@ -161,6 +161,23 @@ def test_a_run_that_was_not_needed_did_not_fail(tmp_path: Path):
     scene.values["notes"] = ""
     made = scene.sections()
     assert "had settled the question" in made["method"] and "made to work" not in " ".join(made.values())
+
+
+def test_a_probe_is_told_with_its_numbers(tmp_path: Path):
+    scene = Scene(tmp_path, OUTCOMES["mixed"])
+    scene.ledger.numbers.append(
+        Number(key="probe_1/run_2_beats_run_0/eval_loss", value=0.75, run="probe_1", dataset="", metric="",
+               statistic="probe", file="probes/probe_1/probe.json", pointer="/run_2_beats_run_0~1eval_loss")
+    )  # fmt: skip
+    scene.values["probes"] = {"probe_1": "On what share of seeds?"}
+    made = scene.sections()
+    assert scene.problems(made) == []
+    must_read_well(made)
+    told = (
+        r"On what share of seeds? We find: Double the rate beats Baseline by evaluation loss, \val{probe_1/run_2_beats"
+    )
+    assert told in made["results"]
+    assert "{0.7500}{--}" in results.provenance(scene.ledger, ["probe_1/run_2_beats_run_0/eval_loss"])
 
 
 def test_sections_stand_without_the_others(tmp_path: Path):

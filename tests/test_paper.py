@@ -212,7 +212,7 @@ def test_a_search_is_asked_for_or_ended():
 
 def test_words_without_a_block_mean_that_nothing_changes(manuscript: Manuscript):
     nothing = Revision.parse("All is well as it is.")
-    assert nothing.done and "Nothing changed" in manuscript.revise(nothing) and manuscript.sections == TEXTS
+    assert nothing.done and "Nothing was changed" in manuscript.revise(nothing) and manuscript.sections == TEXTS
     assert not Revision.parse("x.tex\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE").done
     for whole in ("```latex\nIt is so.\n```", r"\begin{itemize}\item a\end{itemize}"):
         with pytest.raises(FormatError, match="not the whole text"):

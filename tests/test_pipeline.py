@@ -205,7 +205,7 @@ def test_help_reads_as_a_manual(capsys):
 def test_cost_and_trace_show_the_calls(whole: Run, monkeypatch, capsys):
     monkeypatch.setattr(workspace, "outputs", lambda: whole.path.parent)
     assert main(["cost", whole.name]) == 0
-    assert "judge_novelty" in (said := capsys.readouterr().out) and "$0.00 (offline)" in said
+    assert "judge" in (said := capsys.readouterr().out) and "$0.00 (offline)" in said
     assert main(["trace", whole.name]) == 0
     assert "1  ideas/propose" in capsys.readouterr().out
     assert main(["trace", "1"]) == 0, "of the latest run"
@@ -213,6 +213,42 @@ def test_cost_and_trace_show_the_calls(whole: Run, monkeypatch, capsys):
     assert "Propose idea 1" in said and "## reply" in said
     assert main(["trace", whole.name, "999"]) == 1
     assert "the run has 1 to" in capsys.readouterr().err
+
+
+def test_a_run_builds_on_what_an_earlier_one_found(whole: Run, tmp_path: Path):
+    from kit import pipeline
+
+    pipeline.run_stage("ideas", tmp_path / "copy.ipynb", run_dir=str(tmp_path / "next"), template="tests/mini",
+                       num_ideas=1, build_on=[str(whole.path)], max_runs=3)  # fmt: skip
+    first = json.loads((tmp_path / "next" / "chats" / "ideas.jsonl").read_text().splitlines()[0])
+    asked, review = first["messages"][0]["content"], json.loads((home(whole) / "review.json").read_text())
+    assert first["prompt"] == "ideas/propose" and "room for 3:" in asked
+    assert f"`{home(whole).name}`" in asked and re.search(r"It came out: comparisons \d+ (better|worse|incon)", asked)
+    assert f"reviewed {review['Overall']} out of 10, {review['Decision']}" in asked
+    (record,) = Run(tmp_path / "next").archive().records
+    assert record.idea.Name != home(whole).name
+
+
+def test_your_own_idea_goes_the_whole_way(tmp_path: Path):
+    wish = "Are 50% more noise & a_wider start, say, harmful?"
+    own = [*TINY[:4], "--num_ideas", "0", "--own_ideas", wish, *TINY[6:]]
+    code, said = run_kit("run", *own, "--run_dir", str(tmp_path / "run"))
+    assert code == 0, said
+    (record,) = Run(tmp_path / "run").archive().records
+    assert (record.origin, record.wish, record.idea.Name) == ("person", wish, "sensitivity_to_noise")
+    assert wish in record.idea.Experiment
+    assert (tmp_path / "run" / "sensitivity_to_noise" / "paper" / "paper.pdf").is_file()
+
+
+@pytest.mark.parametrize("text, values", [
+    ("semanticscholar, openalex", ["semanticscholar", "openalex"]), ('["a.bib", "b"]', ["a.bib", "b"]), ("", []),
+    ("[a,b]", ["a", "b"]), ("Is it so, or not?", ["Is it so, or not?"]), ("Is it so?; Or, say, so?",
+    ["Is it so?", "Or, say, so?"]), ('["One; two, three.", "Four."]', ["One; two, three.", "Four."]),
+])  # fmt: skip
+def test_a_list_is_of_names_or_of_sentences(text: str, values: list[str]):
+    from kit.__main__ import read_list
+
+    assert read_list(text) == values
 
 
 def test_runs_are_listed(whole: Run, monkeypatch, capsys):

@@ -7,18 +7,21 @@ from pathlib import Path
 import pytest
 
 from kit import offline, prompts
+from kit.outcomes import Outcomes
 from kit.schemas import KitError
 
 ROOT = Path(__file__).parent.parent
 # What a stage gives to all its prompts when it connects (the notebooks, and Manuscript.common).
 COMMON = {
-    "ideas": {"template"},
+    "ideas": {"template", "outcomes", "max_runs"},
+    "novelty": {"template"},
     "experiments": {"template", "idea"},
     "citations": {"template", "idea", "plan"},
     "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes", "numbers", "verdicts",
-              "outcome", "confidence", "conclusion"},
+              "outcome", "confidence", "conclusion", "probes"},
     "review": {"persona", "examples", "paper"},
     "quiz": set(),
+    "template": set(),
 }  # fmt: skip
 
 TASK = {"arm", "number", "kind", "code", "metrics", "trouble"}  # what `**trial.task` spells out
@@ -73,7 +76,7 @@ def test_what_aider_is_told_needs_nothing_that_the_edit_prompt_does_not():
 
 def test_a_missing_value_stops_and_is_named():
     with pytest.raises(KitError, match="archive"):
-        prompts.render("ideas/propose", {"number": 1})
+        prompts.render("ideas/propose", {"number": 1, "outcomes": Outcomes(), "max_runs": 5})
 
 
 def test_an_unknown_prompt_names_those_that_exist():

@@ -17,6 +17,7 @@ from kit.archive import Archive
 from kit.llm import call_table, connect, prices, total_cost, trace
 from kit.llm.budget import BudgetError, parse
 from kit.llm.faults import Unavailable
+from kit.outcomes import Outcomes
 from kit.schemas import Idea, KitError
 from kit.template import Template
 from kit.workspace import Run
@@ -24,6 +25,7 @@ from kit.workspace import Run
 ROOT = Path(__file__).parent.parent
 KEY = "sk-very-secret-key-0123456789"
 MODELS = ["openai/gpt-test", "anthropic/claude-test"]
+COMMON = {"outcomes": Outcomes(), "max_runs": 5}  # beside the template, what stage 1 gives to all its prompts
 
 
 @pytest.fixture
@@ -52,11 +54,11 @@ def own_prices(tmp_path: Path, monkeypatch, dollars_in: float = 10.0, dollars_ou
 
 
 def propose(chat, index: int = 0, **more) -> Idea:
-    return chat.ask("ideas/propose", Idea, archive=Archive(), number=1, index=index, **more)
+    return chat.ask("ideas/propose", Idea, archive=Archive(), number=1, **COMMON, index=index, **more)
 
 
 def propose_many(chat, number: int) -> list[Idea]:
-    return chat.ask_many("ideas/propose", Idea, [{"archive": Archive(), "number": 1}] * number)
+    return chat.ask_many("ideas/propose", Idea, [{"archive": Archive(), "number": 1, **COMMON}] * number)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -139,6 +141,7 @@ import sys
 from pathlib import Path
 from kit.archive import Archive
 from kit.llm import connect
+from kit.outcomes import Outcomes
 from kit.schemas import Idea
 from kit.template import Template
 from kit.workspace import Run
@@ -146,7 +149,8 @@ from kit.workspace import Run
 folder = Path(sys.argv[1])
 template = Template(name="t", path=folder, task_description="Do it.")
 chat = connect(Run(folder / "run"), "openai/gpt-test", "ideas", template=template)
-chat.ask_many("ideas/propose", Idea, [{"archive": Archive(), "number": 1}] * 200)
+values = {"archive": Archive(), "number": 1, "outcomes": Outcomes(), "max_runs": 5}
+chat.ask_many("ideas/propose", Idea, [values] * 200)
 """
 
 
@@ -213,7 +217,7 @@ def test_no_key_is_ever_written(model, server, run, template):
 def test_a_budget_stops_before_it_is_exceeded(at_once, server, run, template, tmp_path, monkeypatch):
     own_prices(tmp_path, monkeypatch)
     run.note(budget="$0.50", model="openai/gpt-test")
-    each = [{"archive": Archive(), "number": 1}] * 400
+    each = [{"archive": Archive(), "number": 1, **COMMON}] * 400
     with pytest.raises(BudgetError, match=r"\$0\.5.*Raise `budget`"):
         connect(run, "", "ideas", template=template).ask_many("ideas/propose", Idea, each, at_once=at_once)
     spent = sum(step["result"]["cost"] for step in run.calls.finished())

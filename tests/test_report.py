@@ -12,7 +12,7 @@ from kit import pipeline, show
 from kit.archive import Archive, Record
 from kit.bench import Bench
 from kit.report import Expense, IdeaReport, Overview, build_report
-from kit.schemas import Arm, Build, Caption, Captions, Idea, Plan, Problem, Review
+from kit.schemas import Arm, Build, Caption, Captions, Conclusion, Idea, Plan, Probed, Problem, Review
 from kit.store import save, save_json
 from kit.template import load_template
 from kit.workspace import Run, start_run
@@ -82,10 +82,13 @@ def measure(run: Run, name: str) -> None:
     arms = [
         Arm(name=name, title=f"The {name} one", change="nothing", prediction="nothing") for name in ("same", "late")
     ]
-    save_json(bench.folder / "plan.json", Plan(question="Is it so?", arms=arms))
+    bench.adopt(Plan(question="Is it so?", arms=arms), 60)
     shutil.copytree(bench.folder / "run_0", bench.folder / "run_1", dirs_exist_ok=True)
     bench.runs["run_1"] = bench.runs["run_0"].model_copy(update={"run": "run_1", "title": "same"})
+    bench.probes.done.append(Probed(name="probe_1", question="Why is it so?", ok=True, numbers={"gap": [0.5, 1.5]}))
     bench.ledger()
+    said = Conclusion(answer="It is not.", mispredicted=["That it would be."], lesson="Look twice.")
+    save_json(bench.folder / "conclusion.json", said)
     save(bench.folder / "figures" / "loss.png", PNG)
     save_json(bench.folder / "captions.json", Captions(figures=[Caption(file="loss.png", caption="How it fell")]))
 
@@ -109,6 +112,7 @@ def test_stopped_after_the_experiments(begun: Run):
     assert "How it fell" in words and html.count("data:image/png;base64,") == 1
     assert words.index("predicted") < words.index("Curves") < words.index("Numbers") < words.index("The review")
     assert "○ 2 inconclusive" in words and "Final loss" in words
+    assert "It is not." in words and "That it would be." in words and "Why is it so?" in words and "gap 1" in words
 
 
 def test_nothing_at_all(run: Run):

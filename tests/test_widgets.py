@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import HEARD
 
 from kit.archive import Archive, Record
 from kit.llm import connect
+from kit.outcomes import Outcomes
 from kit.schemas import Idea, Novelty
 from kit.template import Template
 from kit.widgets import CallView, IdeaPicker
 from kit.workspace import Run
+
+COMMON = {"outcomes": Outcomes(), "max_runs": 5}
 
 
 def idea(name: str, interest: int = 5) -> Idea:
@@ -131,6 +135,61 @@ def test_your_own_idea_survives_and_gives_way_to_no_other(run: Run):
     assert len(run.save_archive(rival).records) == 5
 
 
+ADOPTED = idea("horizon").model_copy(update={"Title": "How Long a Memory?", "Experiment": "Double it."})
+WISH = "Does a longer memory help?"
+
+
+@pytest.fixture
+def asking(run: Run, tmp_path: Path, script) -> IdeaPicker:
+    """A picker that has a model to ask."""
+    (tmp_path / "experiment.py").write_text("rate = 1\n")
+    return IdeaPicker(run, connect(run, "test/any", "ideas", template=Template(name="t", path=tmp_path), **COMMON))
+
+
+def test_a_model_brings_your_sentence_into_form(run: Run, asking: IdeaPicker, script):
+    script.append(ADOPTED.model_dump_json())
+    asking.wish.value = WISH
+    asking.add.click()
+    record = run.archive().records[-1]
+    assert (record.idea, record.wish, record.origin) == (ADOPTED, WISH, "person")
+    assert choices(run)["horizon"] == (True, "person") and len(run.archive().records) == 4
+    assert asking.here == "horizon" and not asking.said.value and not asking.add.disabled
+    assert listed(asking)[-1] == "horizon" and WISH in HEARD[0].messages[0]["content"]
+    assert [r.wish for r in run.save_archive(proposed()).records] == ["", "", "", WISH], "it survives"
+
+
+def test_the_sentence_is_on_disk_and_the_wait_announced_before_the_model_is_asked(run: Run, asking, monkeypatch):
+    seen = []
+
+    def look(prompt, reply, **values):
+        seen.append((run.archive().records[-1].idea.Experiment, asking.said.value, asking.add.disabled))
+        return ADOPTED
+
+    monkeypatch.setattr(asking.chat, "ask", look)
+    asking.add_own(WISH)
+    ((saved, said, waits),) = seen
+    assert saved == WISH and "test/any is bringing" in said and waits
+
+
+def test_where_the_model_fails_the_sentence_stays_and_the_reason_is_shown(run: Run, asking: IdeaPicker, script):
+    script += ["no", "no <b>", "no"]
+    asking.add_own(WISH)
+    assert run.archive().records[-1].idea.Experiment == WISH and choices(run)["does_a_longer_memory_help"][0]
+    assert "saved as it stands" in asking.said.value and "3 times" in asking.said.value and not asking.add.disabled
+    script.append(ADOPTED.model_dump_json())
+    run.calls.folder.rename(run.path / "calls-of-then")  # the model has recovered
+    asking.add_own(WISH)
+    assert [r.idea.Name for r in run.archive().records] == ["one", "two", "three", "horizon"]
+
+
+def test_the_sliders_start_at_the_thresholds(run: Run):
+    picker = IdeaPicker(run, least=(5, 1, 1))
+    assert picker.least["Interestingness"].value == 5 and listed(picker) == ["two", "three"]
+    picker.least["Novelty"].value = 6
+    picker.add_own("Is mine shown?")
+    assert listed(picker) == ["is_mine_shown"], "one's own idea does not vanish as it is added"
+
+
 @pytest.mark.parametrize("sentence", ["学習率は重要か。", "?", "A" * 300])
 def test_any_sentence_makes_an_idea(run: Run, sentence: str):
     IdeaPicker(run).add_own(sentence)
@@ -157,7 +216,9 @@ def test_a_call_can_be_picked_and_read(tmp_path: Path, script):
     (tmp_path / "experiment.py").write_text("rate = '<b>'\n")
     run, template = Run(tmp_path / "run"), Template(name="t", path=tmp_path)
     script.append(idea("one").model_dump_json())
-    connect(run, "test/any", "ideas", template=template).ask("ideas/propose", Idea, archive=Archive(), number=1)
+    connect(run, "test/any", "ideas", template=template).ask(
+        "ideas/propose", Idea, archive=Archive(), number=1, **COMMON
+    )
     view = CallView(run)
     assert len(view.pick.options) == 2 and not view.said.value
     view.pick.value = 0

@@ -11,7 +11,7 @@ from kit import editor, results, sandbox, show, workspace
 from kit.bench.drawing import Drawing
 from kit.bench.probes import Probes, run_probe
 from kit.bench.programs import LEFT_BEHIND, Programs, Size, Unwatched
-from kit.bench.record import changes_of, record_of
+from kit.bench.record import record_of
 from kit.bench.trial import Trial
 from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
 from kit.store import Intent, Key, Steps, digest, save, save_json
@@ -237,6 +237,7 @@ class Bench:
             beside=[name for name, result in self.runs.items() if result.beside], probes=self.probes.done,
         )  # fmt: skip
         save_json(self.folder / "results.json", ledger)
+        save_json(self.folder / "probes.json", self.probes.done)
         return ledger
 
     def write_note(self, trial: Trial, note: Note) -> None:
@@ -268,7 +269,7 @@ class Bench:
 
     def changes(self) -> dict[str, str]:
         """What each run that ended well changed in the program it started from, as a patch."""
-        return changes_of(self.folder, list(self.labels())[1:])
+        return editor.patches_of(self.folder, list(self.labels())[1:])
 
     @property
     def seconds(self) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kit import editor, show
 from kit.schemas import FormatError, KitError
-from kit.store import Intent, Key, save
+from kit.store import Intent, Key, digest, save
 
 if TYPE_CHECKING:
     from kit.bench.bench import Bench
@@ -68,19 +68,20 @@ class Drawing:
             done = bench.programs.run(["plot.py"], room, self.timeout, log, intent, title="plot.py")
             pictures = sorted(room.glob("*.png"))
             if not done.ok or not pictures:
-                return {"trouble": done.tail if not done.ok else "It ended well but wrote no PNG file.", "names": []}
-            for file in pictures:
-                save(self.home / file.name, file.read_bytes())
+                return {"trouble": done.tail if not done.ok else "It ended well but wrote no PNG file.", "drawn": {}}
+            kept = [save(self.home / file.name, file.read_bytes()) for file in pictures]
             shutil.rmtree(room)
-            return {"trouble": "", "names": [file.name for file in pictures]}
+            return {"trouble": "", "drawn": {file.name: _content(file) for file in kept}}
+
+        def still_good(stored: dict) -> bool:  # a later version of plot.py may have drawn over them
+            return all(_content(self.home / name) == drawn for name, drawn in stored["drawn"].items())
 
         content = [code, bench.labels(), [(name, r.code) for name, r in bench.runs.items()], bench.size]
         key = Key("experiments", "plot", bench.idea.Name)
-        drawn = lambda result: result["names"] and all((self.home / name).is_file() for name in result["names"])  # noqa: E731
-        result = bench.run.steps.once(key, content, work, still_good=drawn).result
+        result = bench.run.steps.once(key, content, work, still_good=still_good).result
         self.trouble = result["trouble"]
-        if result["names"]:
-            self.code, self.drawn = code, result["names"]
+        if result["drawn"]:
+            self.code, self.drawn = code, list(result["drawn"])
             save(bench.folder / "plot.py", code)
             for file in self.home.glob("*.png"):  # of a former version
                 if file.name not in self.drawn and not file.name.startswith("probe_"):
@@ -89,6 +90,10 @@ class Drawing:
     def _repr_html_(self) -> str:
         trouble = show.paragraph(f"plot.py: {self.trouble}", "bad") if self.trouble else ""
         return show.block(trouble, show.gallery(self.pictures))
+
+
+def _content(file: Path) -> str:
+    return digest(file.read_bytes().hex()) if file.is_file() else ""
 
 
 def _is_blank(file: Path) -> bool:

@@ -4,12 +4,12 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit import show
-from kit.results import show_number
+from kit.results.numbers import plain
 from kit.schemas import KitError, Probe, Probed
 from kit.store import Intent, Key, save
 
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,59}")
 MOST = 60  # numbers of one probe
+TOLD = 8  # of them in a table
 FORM = '{name: number, or a list with one number a seed}, names such as "gap_early" or "circle/gap"'
 
 
 class Probes(Sequence[Probed]):
     """The probes of an idea so far, in their order."""
 
-    def __init__(self) -> None:
-        self.done: list[Probed] = []
+    def __init__(self, done: Iterable[Probed] = ()) -> None:
+        self.done = list(done)
 
     def __getitem__(self, place: Any) -> Any:
         return self.done[place]
@@ -33,13 +34,25 @@ class Probes(Sequence[Probed]):
     def __len__(self) -> int:
         return len(self.done)
 
+    @property
+    def ran(self) -> bool:
+        """Whether the last one ran well, so that nothing is left to mend."""
+        return not self.done or self.done[-1].ok
+
     def _repr_html_(self) -> str:
         if not self.done:
             return show.block(show.paragraph("No probe was asked for.", "soft"))
         rows = [[p.name, p.question, show.tinted("ran", "good") if p.ok else show.tinted(p.trouble, "bad"),
-                 ", ".join(f"{name} {show_number(sum(v) / len(v))}" for name, v in p.numbers.items())]
+                 _told(p)]
                 for p in self.done]  # fmt: skip
-        return show.table(["Probe", "Question", "", "Numbers"], rows)
+        return show.table(["Probe", "Question", "", "Found"], rows)
+
+
+def _told(probe: Probed) -> str:
+    """The first of its numbers, and how many more there are."""
+    told = [f"{name} {plain(sum(values) / len(values), None)}" for name, values in probe.numbers.items()]
+    more = [f"{len(told) - TOLD} more in probe.json"] if len(told) > TOLD else []
+    return ", ".join(told[:TOLD] + more)
 
 
 def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Probed:
@@ -53,8 +66,8 @@ def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Prob
         log = bench.folder / "logs" / f"{name}.txt"
         done = bench.programs.run(["analysis.py"], room, timeout, log, intent, title=probe.question,
                                   env=bench.size.environment())  # fmt: skip
-        made = Probed(name=name, question=probe.question, ok=False, seconds=round(done.seconds, 3), level=done.level,
-                      tail=done.tail)  # fmt: skip
+        made = Probed(name=name, question=probe.question, code=probe.code, ok=False, tail=done.tail,
+                      seconds=round(done.seconds, 3), level=done.level)  # fmt: skip
         if not done.ok:
             said = f"did not end within {timeout:g} s" if done.timed_out else f"ended with code {done.returncode}"
             return made.model_copy(update={"trouble": f"analysis.py {said}. Last lines:\n{done.tail}"})
@@ -71,7 +84,7 @@ def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Prob
         return not stored["ok"] or (drawn and (home / "probe.json").is_file())
 
     content = [probe.code, [(run, result.code) for run, result in bench.runs.items()], bench.size]
-    key = Key("experiments", "probe", bench.idea.Name, number)
+    key = Key("experiments", "analysis", bench.idea.Name, number)
     return Probed.model_validate(bench.run.steps.once(key, content, work, still_good=still_good).result)
 
 

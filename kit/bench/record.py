@@ -1,14 +1,8 @@
-"""What an idea left behind on its way: patches and notes."""
+"""What an idea left behind on its way: patches and notes, folded away."""
 
 from pathlib import Path
 
 from kit import show
-
-
-def changes_of(folder: Path, runs: list[str]) -> dict[str, str]:
-    """The patches of each run of an idea, one after the other."""
-    patches = {run: sorted((folder / "history").glob(f"{run}.*.patch")) for run in runs}
-    return {run: "\n".join(file.read_text(encoding="utf-8") for file in files) for run, files in patches.items()}
 
 
 def record_of(folder: Path) -> show.Html:

@@ -11,6 +11,10 @@ from kit.schemas import Paper
 FIELDS = "title,authors,year,venue,abstract,externalIds,citationCount,url"
 LONGEST = 300  # letters of a query
 MOST = 100  # papers that both engines give at once
+NOBODY = re.compile(
+    r"(?:unknown|anonymous|no|n\.?/?a\.?|none|null|et)\b[\s.]*(?:authors?|al)?\.?|[\W\d_]+", re.IGNORECASE
+)
+NO_TITLE = re.compile(r"\W*(?:untitled|no title|title (?:pending|not available)|null|none|n/?a)?[\W\d]*", re.IGNORECASE)
 
 
 def plain_query(query: str) -> str:
@@ -76,8 +80,9 @@ def _abstract(entry: dict[str, Any]) -> str:
 
 
 def _paper(*, title: Any, authors: list[Any], year: Any, citations: Any, source: str, **texts: Any) -> Paper:
-    names = [name for author in authors if (name := clean(_text(author)))]
+    names = [name for author in authors if (name := clean(_text(author))) and not NOBODY.fullmatch(name)]
     title, when = clean(_text(title)), _int(year)
+    title = "" if NO_TITLE.fullmatch(title) else title
     plain: dict[str, Any] = {name: clean(_text(value)) for name, value in texts.items()}
     return Paper(key=_key(title, names, when), title=title, authors=names, year=when, citations=_int(citations),
                  source=source, **plain)  # fmt: skip

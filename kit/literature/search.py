@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from kit import workspace
 from kit.literature.ask import LiteratureUnavailable, Question, ask
@@ -18,7 +19,7 @@ from kit.literature.engines import (
     plain_query,
 )
 from kit.literature.words import plain, words
-from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, Paper, Query
+from kit.schemas import Finding, FormatError, Idea, KitError, Novelty, NoveltyQuery, Paper
 
 SHIPPED = Path(__file__).parent.parent / "bibliography.bib"
 REMOTE: dict[str, tuple[Callable[[str, int], Question], Callable[[dict], Paper]]] = {
@@ -26,6 +27,7 @@ REMOTE: dict[str, tuple[Callable[[str, int], Question], Callable[[dict], Paper]]
     "openalex": (ask_openalex, from_openalex),
 }
 ENGINES = (*REMOTE, "bib", "bibliography")
+PATIENCE = 2  # searches in a row that an engine may leave without an answer, before it is asked no more
 
 
 class Literature:
@@ -33,16 +35,29 @@ class Literature:
 
     def __init__(self, engines: Sequence[str], bib: Path | None, cache: Path, deadline: float):
         self.engines, self.bib, self.cache, self.deadline = list(engines), bib, cache, deadline
+        self.missed: Counter[str] = Counter()  # by engine: searches in a row without an answer
 
     def search(self, query: str, limit: int = 10) -> list[Paper]:
         """The papers that fit best; LiteratureUnavailable when no engine could be asked."""
         troubles = []
         for engine in self.engines:
+            if self.missed[engine] >= PATIENCE:
+                troubles.append(f"{engine}: not asked again, after {PATIENCE} searches without an answer.")
+                continue
             try:
-                return self._ask(engine, query, limit)
+                papers = self._ask(engine, query, limit)
             except LiteratureUnavailable as error:
+                self.missed[engine] += 1
                 troubles.append(f"{engine}: {error}")
+            else:
+                self.missed[engine] = 0
+                return papers
         raise LiteratureUnavailable("No literature engine answered. " + " ".join(troubles))
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether every engine has been given up: one that is dead costs its deadline twice, and no more."""
+        return all(self.missed[engine] >= PATIENCE for engine in self.engines)
 
     def find(self, query: str, limit: int = 10, thoughts: str = "") -> Finding:
         """The same as a finding; an engine that is down is on record there and loses nobody an idea."""
@@ -75,19 +90,34 @@ class Inquiry:
 
     def __init__(self, library: Literature, idea: Idea):
         self.library, self.idea = library, idea
-        self.findings: list[Finding] = []
-        self.done = False
+        self.findings: list[Finding] = []  # each with the papers that no search had found before, by keys of their own
+        self.near: list[str] = []
+        self.is_settled = False
 
-    def follow(self, query: Query) -> None:
+    def follow(self, query: NoveltyQuery) -> None:
         """Make the search that was asked for, or end where no more is needed."""
-        self.done = query.done
-        if not self.done:
-            self.findings.append(self.library.find(query.query, thoughts=query.thoughts))
+        self.near += query.close
+        self.is_settled = query.done
+        if not self.is_settled:
+            before = {paper.key for paper in self.papers}
+            finding = self.library.find(query.query, thoughts=query.thoughts)
+            finding.papers = [paper for paper in merge([*self.findings, finding]) if paper.key not in before]
+            self.findings.append(finding)
+
+    @property
+    def done(self) -> bool:
+        """Whether the critic has seen enough, or no engine is left to ask."""
+        return self.is_settled or self.library.is_silent
 
     @property
     def papers(self) -> list[Paper]:
         """All that was found, each paper once."""
         return merge(self.findings)
+
+    @property
+    def close(self) -> list[Paper]:
+        """Those of them that the critic named."""
+        return [paper for paper in self.papers if paper.key in self.near]
 
     def check(self, novelty: Novelty) -> None:
         """FormatError where a verdict rests on papers that no search found."""
@@ -99,9 +129,11 @@ class Inquiry:
         if novelty.verdict == "novel" and not keys:
             raise FormatError('The searches found nothing to compare with, so the verdict is "unchecked".')
 
-    def __str__(self) -> str:
-        searches = "; ".join(f"{finding.query} ({len(finding.papers)})" for finding in self.findings)
-        return f"{self.idea.Name}: {len(self.papers)} papers. {searches}"
+    def row(self) -> list[Any]:
+        """The idea, how many papers were found and found close, and the searches with what each added."""
+        said = ((f.query, "no answer" if f.trouble else f"{len(f.papers)} new") for f in self.findings)
+        searches = "; ".join(f"{query} ({found})" for query, found in said)
+        return [f"`{self.idea.Name}`", len(self.papers), len(self.close), searches]
 
 
 def connect(

@@ -54,8 +54,9 @@ def _published(model: str, family: str, tokens: Tokens) -> float | None:
 
 
 def _entries() -> dict[str, Price]:
-    own = os.environ.get("KIT_PRICES", "")
-    return (_read(Path(own)) if own else {}) | _read(OWN)
+    yours = os.environ.get("KIT_PRICES", "")
+    first = _read(Path(yours)) if yours else {}
+    return first | {name: price for name, price in _read(OWN).items() if name not in first}
 
 
 @cache

@@ -11,15 +11,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from kit.llm.providers import Completion, Provider, Request
-from kit.offline import experiments, ideas, pages, paper, quiz, review, revision
+from kit.offline import experiments, ideas, pages, paper, quiz, review, revision, templates
 
 Answer = Callable[[dict[str, Any], random.Random], BaseModel | str]
 
 ANSWERS: dict[str, Answer] = {
     "ideas/propose": ideas.propose,
+    "ideas/adopt": ideas.adopt,
     "ideas/reflect": ideas.reflect,
-    "ideas/query": ideas.query,
-    "ideas/judge_novelty": ideas.judge_novelty,
+    "novelty/query": ideas.query,
+    "novelty/judge": ideas.judge_novelty,
     "experiments/plan": experiments.plan,
     "experiments/edit": experiments.edit,
     "experiments/note": experiments.note,
@@ -39,6 +40,8 @@ ANSWERS: dict[str, Answer] = {
     "review/reflect": review.reflect,
     "review/meta": review.meta,
     "quiz/answer": quiz.answer,
+    "template/adopt": templates.adopt,
+    "template/mend": templates.mend,
 }
 
 

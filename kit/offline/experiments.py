@@ -4,7 +4,7 @@ import ast
 import random
 from typing import Any
 
-from kit.offline.ideas import setting_name
+from kit.offline.ideas import known_name, setting_name
 from kit.offline.settings import Setting, edit_setting, find_settings
 from kit.offline.worked import worked_ideas
 from kit.schemas import (
@@ -64,7 +64,7 @@ CAPTIONS = {
 def plan(values: dict[str, Any], dice: random.Random) -> Plan:
     """The arms that were worked out, or the two sides of a setting."""
     idea: Idea = values["idea"]
-    if worked := worked_ideas(values["template"]).get(idea.Name):
+    if worked := worked_ideas(values["template"]).get(known_name(values["template"], idea)):
         return Plan(question=idea.Hypothesis or idea.Experiment, arms=_cut(worked.arms, values["max_runs"]))
     setting = _setting(values["template"], idea)
     arms = [
@@ -88,8 +88,9 @@ def _cut(arms: list[Arm], most: int) -> list[Arm]:
 
 
 def _setting(template: Template, idea: Idea, code: str = "") -> Setting:
+    name = known_name(template, idea)
     for setting in find_settings(template, code):
-        if setting_name(setting) == idea.Name:
+        if setting_name(setting) == name:
             return setting
     raise KitError(
         f"The scripted scientist cannot carry out {idea.Name!r}: it knows the worked ideas of {template.name!r} "
@@ -100,7 +101,7 @@ def _setting(template: Template, idea: Idea, code: str = "") -> Setting:
 def edit(values: dict[str, Any], dice: random.Random) -> str:
     """The blocks that were worked out, or one that gives a setting its new value in the code at hand."""
     template, idea, arm = values["template"], values["idea"], values["arm"]
-    if (worked := worked_ideas(template).get(idea.Name)) and arm.name in worked.edits:
+    if (worked := worked_ideas(template).get(known_name(template, idea))) and arm.name in worked.edits:
         return f"{arm.change}\n\n{worked.edits[arm.name]}"
     before, here = _setting(template, idea), _setting(template, idea, values["code"])
     if (side := arm.name.rpartition("_")[2]) not in FACTORS:
@@ -161,7 +162,7 @@ def probe(values: dict[str, Any], dice: random.Random) -> Probe:
     if values["probes"] or not pairs or not metrics:
         return Probe(question="", code="", done=True)
     question = "On what share of seeds and data sets does each run beat the run that it is held against?"
-    return Probe(question=question, code=PROBE.format(pairs=pairs, metrics=metrics), done=False)
+    return Probe(question=question, code=PROBE.format(pairs=pairs, metrics=metrics), done=True)
 
 
 def conclude(values: dict[str, Any], dice: random.Random) -> Conclusion:
@@ -175,7 +176,7 @@ def conclude(values: dict[str, Any], dice: random.Random) -> Conclusion:
     missed = [f"{arm.title}: {first_sentence(arm.prediction)} No comparison of this run was decided." for arm in flat]
     clear = [arm.title for arm in plan.arms if arm not in flat and runs[arm.name] in ledger.runs]
     lesson = f"Decided at least in part: {_list(clear)}." if clear else "None of the changes moved a deciding metric."
-    return Conclusion(answer=f"{plan.question} {answer}", mispredicted=missed, lesson=lesson)
+    return Conclusion(answer=f"The question was: {plan.question} {answer}", mispredicted=missed, lesson=lesson)
 
 
 def _is_undecided(counts: Any) -> bool:

@@ -159,9 +159,10 @@ def block(name: str, before: str, after: str) -> str:
     old, new = before.split("\n"), after.split("\n")
     if old == new:
         return ""
-    first = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-    tail = next((n for n, (a, b) in enumerate(zip(old[::-1], new[::-1], strict=False)) if a != b), len(old))
-    last = max(first, len(old) - tail)  # the lines first to last - 1 change
+    shorter = min(len(old), len(new))
+    first = next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), shorter)
+    tail = next((n for n, (a, b) in enumerate(zip(old[::-1], new[::-1], strict=False)) if a != b), shorter)
+    last = len(old) - min(tail, shorter - first)  # the lines first to last - 1 change
     while not _once(old, first, last) and (first > 0 or last < len(old)):
         first, last = max(0, first - 1), min(len(old), last + 1)
     kept = len(old) - last

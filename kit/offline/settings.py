@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kit.template import Template
@@ -55,6 +56,7 @@ def find_settings(template: Template, code: str = "") -> list[Setting]:
     tree, protected = ast.parse(code), {entry.partition(":")[2] for entry in template.protected}
     measured = {word for node in tree.body if _names(node) & protected for word in _words(node)}
     found = [setting for node in _places(tree, protected) for setting in _read(node)]
+    found = found or list(_unnamed(tree))
     return sorted((s for s in found if s.name not in measured), key=lambda s: (s.rank, s.line))
 
 
@@ -115,6 +117,20 @@ def _read(node: ast.AST) -> list[Setting]:
                 Setting(name, value.value, value.lineno - 1, value.col_offset, value.end_col_offset or 0, about, rank)
             ]
     return []
+
+
+def _unnamed(tree: ast.Module) -> Iterator[Setting]:
+    """Numbers that have no name of their own, given to a call by keyword; for programs that name none."""
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and not _is_option(node)):
+        caller = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        for word in call.keywords:
+            parts = word.value.elts if isinstance(word.value, ast.Tuple | ast.List) else [word.value]
+            for place, part in enumerate(parts, 1):
+                name = f"{caller}_{word.arg}" + (f"_{place}" if len(parts) > 1 else "")
+                if isinstance(part, ast.Constant) and type(part.value) in (int, float) and not NOT_OURS.search(name):
+                    about = f"the number that `{caller}` gets as `{word.arg}`"
+                    yield Setting(name, part.value, part.lineno - 1, part.col_offset, part.end_col_offset or 0, about,
+                                  len(INTEREST))  # fmt: skip
 
 
 def edit_setting(code: str, setting: Setting, new: float | int) -> str:

@@ -211,6 +211,17 @@ class Story:
         return [n for n in self.ledger.numbers if n.run == run and n.statistic == "mean" and n.metric in self.metrics
                 and f"run_0/{n.dataset}/{n.metric}" in keys][:2]  # fmt: skip
 
+    def probed(self, probe: str) -> list[str]:
+        """What a probe measured and its numbers, each as a clause."""
+        numbers = [n for n in self.ledger.numbers if n.run == probe and n.statistic == "probe"]
+        return [rf"{self._measured(n.key.removeprefix(f'{probe}/'))}, \val{{{n.key}}}" for n in numbers]
+
+    def _measured(self, name: str) -> str:
+        """The name of a probe's number in words, with its runs and its metric by their labels."""
+        what, _, metric = name.rpartition("/")
+        what = re.sub(r"run_\d+", lambda run: self.ledger.runs.get(run[0], run[0]), what or metric).replace("_", " ")
+        return tex(what) + (f" by {self.label(metric)}" if what and metric in self.ledger.metrics else "")
+
     # --- references -----------------------------------------------------------------------------
 
     def cite(self, words: str, most: int = 2, command: str = "citep") -> str:

@@ -19,6 +19,7 @@ from kit.template import Metric, Preset, Template
 
 MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "not comparable": "–"}
 TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad", "inconclusive": "soft", "not comparable": "soft"}
+MANY = 12  # values behind a mean; more are not listed one by one
 
 
 class Ledger(BaseModel):
@@ -115,6 +116,8 @@ def _mark(comparison: Comparison) -> str:
 def _line(number: Number, spread: float | None) -> str:
     """A number as a model reads it, with its spread and the values per seed behind it."""
     words = f"{number.key} = {number.value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+    if len(number.seeds) > MANY:
+        return f"{words}  ({len(number.seeds)} values, {min(number.seeds):.4g} to {max(number.seeds):.4g})"
     return words + (f"  (seeds: {', '.join(f'{value:.4g}' for value in number.seeds)})" if number.seeds else "")
 
 

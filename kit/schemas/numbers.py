@@ -1,0 +1,40 @@
+"""Numbers and comparisons, as the ledger holds them."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+Verdict = Literal["better", "worse", "inconclusive", "not comparable"]
+
+
+class Number(BaseModel):
+    """One number of the ledger and where it comes from."""
+
+    key: str  # run_1/circle/kl_divergence, .../stderr
+    value: float
+    run: str
+    dataset: str
+    metric: str
+    statistic: Literal["mean", "stderr", "probe", "setting", "count"]
+    seeds: list[float] = []  # the values per seed behind a mean
+    file: str  # relative to the idea's folder
+    pointer: str  # where in that file (JSON pointer)
+
+
+class Comparison(BaseModel):
+    """Two runs on one metric of one dataset, computed and never written by a model."""
+
+    dataset: str
+    metric: str
+    run: str
+    baseline: str
+    difference: float | None  # run minus baseline, in the metric's unit
+    low: float | None  # confidence interval of the difference
+    high: float | None
+    confidence: float = 0.95
+    effect: float | None = None  # difference in units of its standard deviation over seeds
+    p_value: float | None = None
+    n: int = 0  # seeds
+    method: Literal["paired t", "Welch", "none"]
+    verdict: Verdict
+    reason: str = ""  # why it is not comparable, where it is not

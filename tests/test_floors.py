@@ -15,7 +15,7 @@ FLOORS = [
     {"template"},
     {"llm", "offline"},
     {"literature", "editor", "sandbox", "results", "latex", "review"},
-    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "outcomes"},
+    {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "outcomes", "quiz"},
     {"pipeline", "check"},
     {"report", "newtemplate"},
     {"__main__"},

@@ -20,6 +20,7 @@ COMMON = {
     "paper": {"template", "idea", "plan", "notes", "ledger", "figures", "tables", "changes", "numbers", "verdicts",
               "outcome", "confidence", "conclusion", "probes"},
     "review": {"persona", "examples", "paper"},
+    "quiz": set(),
     "template": set(),
 }  # fmt: skip
 

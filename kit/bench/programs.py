@@ -11,7 +11,7 @@ from kit.schemas import KitError, RunResult
 from kit.store import Intent, save
 from kit.template import SKIPPED, Template
 
-LEFT_BEHIND = ("run_*", "worked", *SKIPPED)  # parts of a template that a run does not need
+LEFT_BEHIND = ("run_*", "worked", "*.ipynb", *SKIPPED)  # parts of a template that a run does not need
 
 
 class Size(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kit.llm.providers import Completion, Provider, Request
-from kit.offline import experiments, ideas, pages, paper, review, revision, templates
+from kit.offline import experiments, ideas, pages, paper, quiz, review, revision, templates
 
 Answer = Callable[[dict[str, Any], random.Random], BaseModel | str]
 
@@ -39,6 +39,7 @@ ANSWERS: dict[str, Answer] = {
     "review/review": review.review,
     "review/reflect": review.reflect,
     "review/meta": review.meta,
+    "quiz/answer": quiz.answer,
     "template/adopt": templates.adopt,
     "template/mend": templates.mend,
 }

@@ -23,6 +23,7 @@ from kit.schemas.experiments import (
 from kit.schemas.ideas import Idea, Novelty, NoveltyQuery, Query, Reflection
 from kit.schemas.numbers import Comparison, Number, Verdict
 from kit.schemas.paper import Build, Choice, Choices, Critique, Finding, Paper, Point, Problem, Queries, Reference
+from kit.schemas.quiz import QuizAnswer
 from kit.schemas.review import POINTS, Review, ReviewReflection
 from kit.schemas.template import AdoptedMetric, AdoptedSize, Adoption
 
@@ -60,6 +61,7 @@ __all__ = [
     "Problem",
     "Queries",
     "Query",
+    "QuizAnswer",
     "Reference",
     "Reflection",
     "Review",

@@ -160,6 +160,9 @@ def _replace(text: str | None, edit: Edit, name: str) -> str:
         if place := _find(lines, wanted, edit, name):
             kept = [*lines[: place.start], *_moved(new, place, lines), *lines[place.end :]]
             return "\n".join(kept) + ("\n" if kept and text.endswith("\n") else "")
+    part = edit.search.strip("\n")
+    if not name.endswith(".py") and part.strip() and text.count(part) == 1:  # a sentence of a paragraph in one line
+        return text.replace(part, edit.replace.strip("\n"))
     raise EditError(_explain(lines, _lines(edit.search), edit, name))
 
 

@@ -393,3 +393,15 @@ def test_a_diff_is_a_patch(tmp_path: Path, change: Callable[[str], str], forth: 
     patch = diff(before, after, "x.py").encode()
     subprocess.run(["git", "apply", "--whitespace=nowarn", "-"], input=patch, cwd=tmp_path, check=True)
     assert (tmp_path / "x.py").read_bytes() == after.encode()
+
+
+def test_a_sentence_may_be_changed_where_it_stands_once_but_no_piece_of_code():
+    text = "A long paragraph in one line. It says that all is better. It ends here.\nAnother line.\n"
+    edit = Edit(path="results.tex", search="It says that all is better.\n", replace="It says what came out.\n")
+    after = apply([edit], {"results.tex": text})["results.tex"]
+    assert after == text.replace("that all is better", "what came out")
+    with pytest.raises(EditError, match=r"not in results\.tex"):
+        apply([edit], {"results.tex": f"{text}It says that all is better. And more.\n"})
+    rate = Edit(path="experiment.py", search="rate = 0.1\n", replace="rate = 0.2\n")
+    with pytest.raises(EditError, match=r"not in experiment\.py"):
+        apply([rate], {"experiment.py": "learning_rate = 0.1\n"})

@@ -323,6 +323,8 @@ def main(out_dir: Path) -> None:
     config, info, arrays = PRESETS[preset], {}, {"datasets": DATASETS, "noise": NOISE_LEVELS}
     gpu = torch.accelerator.is_available()  # CUDA, MPS and others
     device = torch.accelerator.current_accelerator() if gpu else torch.device("cpu")
+    if preset != "full":
+        torch.set_num_threads(1)  # so small networks gain little from more, and lose much where others share the cores
     print(f"{preset}: {num_seeds} seeds x {len(DATASETS)} tasks x {len(READERS)} readers on {device}", flush=True)
     for name in DATASETS:
         right, sizes, seconds = {}, {}, {}

@@ -1,8 +1,8 @@
 """How fast templates/plots_vs_text trains: the networks of all seeds as one batch, and one after the other.
 
 `python tests/benchmarks/plots_speed.py` prints a table within a minute: processor time of one thread, which others on
-the machine disturb least. The plain loop is what one would write without batching; tests/test_template_plots.py holds
-that it learns the same.
+the machine disturb least. The plain loop is what one would write without batching.
+tests/test_template_plots.py holds that it learns the same.
 """
 
 import importlib.util
@@ -121,12 +121,8 @@ def milliseconds(*steps: Callable[[], None]) -> list[float]:
 def main() -> None:
     torch.set_num_threads(1)
     config, draw = experiment.PRESETS["demo"], experiment.Draw(list(range(SEEDS)), torch.device("cpu"))
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}, ", end=""
-    )
-    print(
-        f"Python {platform.python_version()}, {date.today():%d %B %Y}; ms of one thread a step of {SEEDS} seeds, demo\n"
-    )
+    print(f"{platform.machine()}, {os.cpu_count()} cores, PyTorch {torch.__version__}, {date.today():%d %B %Y}")
+    print(f"Python {platform.python_version()}; ms of one thread for a step of {SEEDS} seeds, preset demo\n")
     print("| task | reader | weights | one after the other | one batch | ratio |\n|---|---|---|---|---|---|")
     for name in experiment.DATASETS:
         values, labels, _ = experiment.make_questions(name, SEEDS * config.batch_size, seed=1)

@@ -70,6 +70,11 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def digest_of(file: Path) -> str:
+    """Letters that stand for what is in a file; none where there is no file."""
+    return digest(file.read_bytes().hex()) if file.is_file() else ""
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)

@@ -14,7 +14,7 @@ from kit.bench.programs import LEFT_BEHIND, Programs, Size, Unwatched
 from kit.bench.record import record_of
 from kit.bench.trial import Trial
 from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
-from kit.store import Intent, Key, Steps, digest, save, save_json
+from kit.store import Intent, Key, Steps, digest, digest_of, save, save_json
 from kit.template import Metric, Template
 from kit.workspace import Run
 
@@ -53,16 +53,17 @@ class Bench:
     def baseline(self, timeout: float) -> "Bench":
         """Have run_0: the template's own, or one run shared by all ideas on this machine."""
         target = self.folder / "run_0"
+        made = target / "final_info.json"
 
         def copy(intent: Intent) -> dict:
             source, result = self._shared_baseline(timeout, self.size)
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(source, target)
-            return {"run": result, "final_info": _content(target)}
+            return {"run": result, "final_info": digest_of(made)}
 
         key = Key("experiments", "baseline", self.idea.Name)
         step = self.run.steps.once(key, [self.template.digest(), self.size], copy,
-                                   still_good=lambda stored: stored["final_info"] == _content(target))  # fmt: skip
+                                   still_good=lambda stored: stored["final_info"] == digest_of(made))  # fmt: skip
         self.runs["run_0"] = RunResult.model_validate(step.result["run"])
         return self
 
@@ -302,11 +303,6 @@ def declared(metric: NewMetric) -> Metric:
     """A metric of the plan as one of the template; it was planned to decide, so it is shown with those that do."""
     direction = None if metric.direction == "none" else metric.direction
     return Metric(label=metric.label, direction=direction, headline=direction is not None)
-
-
-def _content(folder: Path) -> str:
-    file = folder / "final_info.json"
-    return digest(file.read_bytes().hex()) if file.is_file() else ""
 
 
 def _number(item: tuple[str, object]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kit import editor, show
 from kit.schemas import FormatError, KitError
-from kit.store import Intent, Key, digest, save
+from kit.store import Intent, Key, digest_of, save
 
 if TYPE_CHECKING:
     from kit.bench.bench import Bench
@@ -71,10 +71,10 @@ class Drawing:
                 return {"trouble": done.tail if not done.ok else "It ended well but wrote no PNG file.", "drawn": {}}
             kept = [save(self.home / file.name, file.read_bytes()) for file in pictures]
             shutil.rmtree(room)
-            return {"trouble": "", "drawn": {file.name: _content(file) for file in kept}}
+            return {"trouble": "", "drawn": {file.name: digest_of(file) for file in kept}}
 
         def still_good(stored: dict) -> bool:  # a later version of plot.py may have drawn over them
-            return all(_content(self.home / name) == drawn for name, drawn in stored["drawn"].items())
+            return all(digest_of(self.home / name) == drawn for name, drawn in stored["drawn"].items())
 
         content = [code, bench.labels(), [(name, r.code) for name, r in bench.runs.items()], bench.size]
         key = Key("experiments", "plot", bench.idea.Name)
@@ -90,10 +90,6 @@ class Drawing:
     def _repr_html_(self) -> str:
         trouble = show.paragraph(f"plot.py: {self.trouble}", "bad") if self.trouble else ""
         return show.block(trouble, show.gallery(self.pictures))
-
-
-def _content(file: Path) -> str:
-    return digest(file.read_bytes().hex()) if file.is_file() else ""
 
 
 def _is_blank(file: Path) -> bool:

@@ -93,6 +93,8 @@ class Call(NamedTuple):
         """Tokens, time and cost in words."""
         result = self.step["result"]
         tokens = f"{result['tokens_in']} tokens in ({result['tokens_cached']} cached), {result['tokens_out']} out"
+        if result["tokens_reasoning"]:
+            tokens += f" ({result['tokens_reasoning']} of them thoughts)"
         faults = f", faults: {', '.join(result['faults'])}" if result["faults"] else ""
         pictures = f", {result['pictures']} pictures" if result["pictures"] else ""
         return f"{result['model']}, {tokens}{pictures}, {self.step['seconds']:.2f} s, {money([result['cost']])}{faults}"

@@ -1,7 +1,6 @@
 """The ledger: every number with where it comes from, every comparison with its verdict."""
 
 import difflib
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from kit import show
-from kit.results.measured import Measured, pointer, read_final_info
+from kit.results.measured import Measured, pointer, read_final_info, stderr
 from kit.results.numbers import plain
 from kit.results.statistics import CONFIDENCE, compare, no_verdict
 from kit.schemas import Comparison, KitError, Number, Probed
@@ -182,8 +181,8 @@ def _probed(probe: Probed) -> list[Number]:
                         statistic="probe", seeds=values if several else [], pointer=pointer(name))  # fmt: skip
         found.append(number)
         if several:
-            error = statistics.stdev(values) / math.sqrt(len(values))
-            found.append(number.model_copy(update={"key": f"{key}/stderr", "value": error, "statistic": "stderr"}))
+            facts = {"key": f"{key}/stderr", "value": stderr(values), "statistic": "stderr"}
+            found.append(number.model_copy(update=facts))
     return found
 
 

@@ -38,7 +38,7 @@ class Measured(BaseModel):
         """Mean, standard error and number of seeds; nothing where one of them is not known."""
         values = self.seeds.get(metric, [])
         if len(values) >= 2:
-            return Sample(statistics.fmean(values), _stderr(values), len(values))
+            return Sample(statistics.fmean(values), stderr(values), len(values))
         if metric in self.stderrs and self.num_seeds >= 2:
             return Sample(self.means[metric], self.stderrs[metric], self.num_seeds)
         return None
@@ -70,7 +70,7 @@ def _measured(file: Path, dataset: str, entry: Any, num_seeds: int) -> Measured:
     for metric, values in _seeds(file, dataset, entry, made.means, places).items():
         made.seeds[metric] = values
         if len(values) >= 2:  # some public templates divide by n where the root of n is meant
-            made.stderrs[metric] = _stderr(values)
+            made.stderrs[metric] = stderr(values)
             places[f"stderrs/{metric}"] = places[f"seeds/{metric}"]
     made.places = places
     return made
@@ -110,7 +110,8 @@ def _seeds(file: Path, dataset: str, entry: dict, means: dict[str, float], place
     return found
 
 
-def _stderr(values: list[float]) -> float:
+def stderr(values: list[float]) -> float:
+    """The standard error of the mean."""
     return statistics.stdev(values) / math.sqrt(len(values))
 
 

@@ -36,3 +36,14 @@ def run(tmp_path: Path, monkeypatch) -> Run:
     """A run in a folder of the test's own; templates and notebooks are the project's."""
     monkeypatch.setattr(workspace, "outputs", lambda: tmp_path)
     return Run(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small models: threads that wait for each other suffer from other tests on the same cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

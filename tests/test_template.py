@@ -18,8 +18,8 @@ import torch
 from benchmarks.diffusion_speed import PlainDenoiser, load_program, train_plain
 from numpy.testing import assert_allclose
 from torch import nn
+from worked_code import worked_code
 
-from kit import editor
 from kit.offline.worked import worked_ideas
 from kit.results import protected_changes
 from kit.template import load_template, template_names
@@ -28,35 +28,16 @@ TEMPLATE = load_template("diffusion_2d")
 PROGRAM = load_program(TEMPLATE.path / "experiment.py", "diffusion_2d_as_it_is")
 CPU = torch.device("cpu")
 SHORT = replace(PROGRAM.PRESETS["smoke"], num_steps=20)
+pytestmark = pytest.mark.usefixtures("one_thread")
 ARMS = [f"{idea}/{arm}" for idea, worked in worked_ideas(TEMPLATE).items() for arm in worked.edits]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are small, and threads that wait for each other suffer from other tests on the same cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # --- programs: the template's own, and those that the worked ideas make of it ------------------------
 
 
-@cache
-def worked_code(name: str) -> str:
-    """experiment.py with one arm of a worked idea applied, and before it the arms that it starts from."""
-    idea, _, arm = name.partition("/")
-    worked = worked_ideas(TEMPLATE)[idea]
-    start = next(found.start_from for found in worked.arms if found.name == arm)
-    before = TEMPLATE.code if start == "run_0" else worked_code(f"{idea}/{start}")
-    edits = editor.Edits.parse(worked.edits[arm]).edits
-    return editor.apply(edits, {"experiment.py": before})["experiment.py"]
-
-
 def load_worked(name: str, folder: Path, steps: int = 20) -> ModuleType:
     """The program of an arm, with a shorter smoke preset."""
-    code, preset = worked_code(name) if name else TEMPLATE.code, '"smoke": Config(num_steps=150)'
+    code, preset = worked_code(TEMPLATE.name, name) if name else TEMPLATE.code, '"smoke": Config(num_steps=150)'
     assert code.count(preset) == 1
     file = folder / "experiment.py"
     file.write_text(code.replace(preset, preset.replace("150", str(steps))), encoding="utf-8")
@@ -355,7 +336,7 @@ def run_inside(program: ModuleType, folder: Path) -> dict:
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_worked_idea_runs_and_changes_what_it_should(arm: str, tmp_path: Path, untouched: dict):
-    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(arm)) == []
+    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(TEMPLATE.name, arm)) == []
     program = load_worked(arm, tmp_path)
     found = run_inside(program, tmp_path)
     assert all(np.isfinite(values).all() for row in found.values() for values in row.values())

@@ -16,8 +16,8 @@ import torch
 from benchmarks.cautious_speed import PlainModel, train_plain
 from benchmarks.diffusion_speed import load_program
 from numpy.testing import assert_allclose
+from worked_code import worked_code
 
-from kit import editor
 from kit.offline.worked import worked_ideas
 from kit.results import protected_changes
 from kit.template import load_template
@@ -27,26 +27,8 @@ PROGRAM = load_program(TEMPLATE.path / "experiment.py", "cautious_optimizers_as_
 SIZES = PROGRAM.Sizes(seeds=2, words=60, context=16, windows=300, held_out=50, evaluations=4, starts=20)
 SHORT = replace(PROGRAM.PRESETS["smoke"], num_steps=8, batch_size=8)
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 ARMS = [f"{idea}/{arm}" for idea, worked in worked_ideas(TEMPLATE).items() for arm in worked.edits]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are small, and threads that wait for each other suffer from other tests on the same cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@cache
-def worked_code(name: str) -> str:
-    """experiment.py with one arm of a worked idea applied, and before it the arms that it starts from."""
-    idea, _, arm = name.partition("/")
-    worked = worked_ideas(TEMPLATE)[idea]
-    start = next(found.start_from for found in worked.arms if found.name == arm)
-    before = TEMPLATE.code if start == "run_0" else worked_code(f"{idea}/{start}")
-    return editor.apply(editor.Edits.parse(worked.edits[arm]).edits, {"experiment.py": before})["experiment.py"]
 
 
 def train(seeds: list[int], rates: list[float], config=SHORT) -> tuple[dict[str, torch.Tensor], np.ndarray]:
@@ -291,13 +273,13 @@ def outcome(arm: str, preset: str) -> str:
 def load_arm(arm: str) -> ModuleType:
     module = ModuleType(f"cautious_{arm.replace('/', '_')}")
     sys.modules[module.__name__] = module  # where dataclasses look
-    exec(compile(worked_code(arm) if arm else TEMPLATE.code, module.__name__, "exec"), module.__dict__)
+    exec(compile(worked_code(TEMPLATE.name, arm) if arm else TEMPLATE.code, module.__name__, "exec"), module.__dict__)
     return module
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_worked_idea_runs_and_changes_what_it_should(arm: str):
-    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(arm)) == []
+    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(TEMPLATE.name, arm)) == []
     for preset in ("demo", "full"):
         assert outcome(arm, preset) != outcome("", preset), "the edit reaches what is run, at every preset"
 

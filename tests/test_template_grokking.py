@@ -18,8 +18,8 @@ import torch
 from benchmarks.diffusion_speed import load_program
 from numpy.testing import assert_allclose
 from torch import nn
+from worked_code import worked_code
 
-from kit import editor
 from kit.offline.worked import worked_ideas
 from kit.results import protected_changes, read_final_info
 from kit.template import load_template
@@ -28,17 +28,9 @@ TEMPLATE = load_template("grokking")
 PROGRAM = load_program(TEMPLATE.path / "experiment.py", "grokking_as_it_is")
 CPU = torch.device("cpu")
 SHORT = replace(PROGRAM.PRESETS["smoke"], num_steps=20)
+pytestmark = pytest.mark.usefixtures("one_thread")
 ARMS = [f"{idea}/{arm}" for idea, worked in worked_ideas(TEMPLATE).items() for arm in worked.edits]
 GROUP = PROGRAM.make_group(6)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are small, and threads that wait for each other suffer from other tests on the same cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def set_up(seeds: list[int], config=SHORT, program: ModuleType = PROGRAM, modulus: int = 11):
@@ -300,14 +292,6 @@ def test_a_wrong_size_is_named(name: str, value: str, said: str, monkeypatch):
 # --- worked ideas ------------------------------------------------------------------------------------
 
 
-def worked_code(name: str) -> str:
-    """experiment.py with one arm of a worked idea applied; all of them start from the baseline."""
-    idea, _, arm = name.partition("/")
-    edits = editor.Edits.parse(worked_ideas(TEMPLATE)[idea].edits[arm]).edits
-    assert all(TEMPLATE.code.count(edit.search) == 1 for edit in edits)
-    return editor.apply(edits, {"experiment.py": TEMPLATE.code})["experiment.py"]
-
-
 @pytest.mark.parametrize("idea", worked_ideas(TEMPLATE).values(), ids=worked_ideas(TEMPLATE))
 def test_a_worked_idea_has_a_control_and_predictions(idea):
     assert "control" in {arm.role for arm in idea.arms}
@@ -318,7 +302,7 @@ def test_a_worked_idea_has_a_control_and_predictions(idea):
 @pytest.mark.parametrize("preset", ["demo", "full"])
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_worked_edit_changes_what_is_learned_in_every_preset(arm: str, preset: str, tmp_path: Path):
-    code = worked_code(arm)
+    code = worked_code(TEMPLATE.name, arm)
     assert protected_changes(TEMPLATE, TEMPLATE.code, code) == []
     file = tmp_path / "experiment.py"
     file.write_text(code, encoding="utf-8")

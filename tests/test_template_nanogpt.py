@@ -18,8 +18,8 @@ import torch
 from benchmarks.nanogpt_speed import PlainGPT, load_program, train_plain
 from numpy.testing import assert_allclose
 from torch import nn
+from worked_code import worked_code
 
-from kit import editor
 from kit.offline.worked import worked_ideas
 from kit.results import protected_changes, read_final_info
 from kit.template import load_template
@@ -30,16 +30,8 @@ CPU = torch.device("cpu")
 TEXT = PROGRAM.read_text("plays", CPU)
 SIZES = PROGRAM.Sizes(seeds=1, context=16, evaluations=2, windows=12, generated=8)
 SHORT = replace(PROGRAM.PRESETS["smoke"], num_steps=12, warmup_steps=3)
+pytestmark = pytest.mark.usefixtures("one_thread")
 ARMS = [f"{idea}/{arm}" for idea, worked in worked_ideas(TEMPLATE).items() for arm in worked.edits]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are small, and threads that wait for each other suffer from other tests on the same cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def learn(seeds: list[int], config=SHORT, program: ModuleType = PROGRAM, sizes=SIZES):
@@ -353,26 +345,15 @@ def test_a_wrong_size_is_named(name: str, value: str, said: str, monkeypatch):
 # --- worked ideas ------------------------------------------------------------------------------------
 
 
-@cache
-def worked_code(name: str) -> str:
-    """experiment.py with one arm of a worked idea applied, and before it the arms that it starts from."""
-    idea, _, arm = name.partition("/")
-    worked = worked_ideas(TEMPLATE)[idea]
-    start = next(found.start_from for found in worked.arms if found.name == arm)
-    before = TEMPLATE.code if start == "run_0" else worked_code(f"{idea}/{start}")
-    edits = editor.Edits.parse(worked.edits[arm]).edits
-    return editor.apply(edits, {"experiment.py": before})["experiment.py"]
-
-
 def load_worked(name: str, folder: Path) -> ModuleType:
     file = folder / "experiment.py"
-    file.write_text(worked_code(name), encoding="utf-8")
+    file.write_text(worked_code(TEMPLATE.name, name), encoding="utf-8")
     return load_program(file, f"nanogpt_{name.replace('/', '_')}")
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_worked_idea_runs_and_changes_what_it_should(arm: str, tmp_path: Path):
-    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(arm)) == []
+    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(TEMPLATE.name, arm)) == []
     program = load_worked(arm, tmp_path)
     for preset in ("smoke", "full"):
         _, losses, judge = learn([0, 1], shortened(program, preset), program)

@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -20,8 +19,9 @@ from matplotlib.figure import Figure
 from model_server import ModelServer
 from numpy.testing import assert_allclose
 from test_notebook_style import FORBIDDEN_TEXT, code_cells, source
+from worked_code import worked_code
 
-from kit import editor, quiz
+from kit import quiz
 from kit.llm import call_table, connect
 from kit.offline.worked import worked_ideas
 from kit.results import protected_changes
@@ -34,16 +34,8 @@ TEMPLATE = load_template("plots_vs_text")
 PROGRAM = load_program(TEMPLATE.path / "experiment.py", "plots_vs_text_as_it_is")
 CPU = torch.device("cpu")
 SHORT = replace(PROGRAM.PRESETS["smoke"], num_train=100, num_steps=6, batch_size=16)
+pytestmark = pytest.mark.usefixtures("one_thread")
 ARMS = [f"{idea}/{arm}" for idea, worked in worked_ideas(TEMPLATE).items() for arm in worked.edits]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These models are small, and threads that wait for each other suffer from other tests on the same cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # --- the questions -----------------------------------------------------------------------------------
@@ -259,14 +251,6 @@ def test_the_program_has_the_sizes_that_are_announced(preset: str, seeds: int, m
 # --- worked ideas ------------------------------------------------------------------------------------
 
 
-@cache
-def worked_code(name: str) -> str:
-    """experiment.py with one arm of a worked idea applied; all of them start from the baseline."""
-    idea, _, arm = name.partition("/")
-    edits = editor.Edits.parse(worked_ideas(TEMPLATE)[idea].edits[arm]).edits
-    return editor.apply(edits, {"experiment.py": TEMPLATE.code})["experiment.py"]
-
-
 def run_inside(program: ModuleType, folder: Path, seeds: str = "1") -> dict:
     """Run a program's main() in this process, smoke preset: the values of its seeds."""
     with pytest.MonkeyPatch.context() as patch:
@@ -283,9 +267,9 @@ def untouched(tmp_path_factory) -> dict:
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_worked_idea_changes_one_way_of_showing_alone(arm: str, tmp_path: Path):
-    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(arm)) == []
+    assert protected_changes(TEMPLATE, TEMPLATE.code, worked_code(TEMPLATE.name, arm)) == []
     file = tmp_path / "experiment.py"
-    file.write_text(worked_code(arm), encoding="utf-8")
+    file.write_text(worked_code(TEMPLATE.name, arm), encoding="utf-8")
     program = load_program(file, f"plots_vs_text_{arm.replace('/', '_')}")
     changed = set()
     for preset in PROGRAM.PRESETS:
@@ -303,7 +287,7 @@ def test_a_worked_idea_changes_one_way_of_showing_alone(arm: str, tmp_path: Path
 def test_a_worked_idea_runs_and_leaves_the_other_reader_as_it_was(idea: str, tmp_path: Path, untouched: dict):
     arm = next(iter(worked_ideas(TEMPLATE)[idea].edits))
     file = tmp_path / "experiment.py"
-    file.write_text(worked_code(f"{idea}/{arm}"), encoding="utf-8")
+    file.write_text(worked_code(TEMPLATE.name, f"{idea}/{arm}"), encoding="utf-8")
     found = run_inside(load_program(file, f"plots_vs_text_{idea}"), tmp_path)
     same = {"plot_accuracy", "text_accuracy"} - {worked_ideas(TEMPLATE)[idea].idea.Metric}
     assert found != untouched

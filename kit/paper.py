@@ -7,7 +7,6 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +119,20 @@ class Manuscript:
 
     def common(self) -> dict[str, Any]:
         """What every prompt of this stage may use."""
-        notes = (self.home / "notes.md").read_text(encoding="utf-8")
         return self.subject() | {
-            "notes": notes, "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables),
+            "notes": self.notes(), "ledger": self.ledger, "figures": self.captions, "tables": list(self.tables),
             "changes": self.changes(), "numbers": results.tell_numbers(self.ledger),
             "verdicts": results.tell_comparisons(self.ledger), "outcome": results.tell_outcome(self.ledger),
-            "confidence": f"{100 * results.CONFIDENCE:g} %", "conclusion": self.conclusion,
-            "probes": self.probes(),
+            "conditions": results.tell_conditions(self.ledger), "confidence": f"{100 * results.CONFIDENCE:g} %",
+            "conclusion": self.conclusion, "probes": self.probes(),
         }  # fmt: skip
+
+    def notes(self) -> str:
+        """The lab book without what stands in the plan already: what was changed, and what was predicted."""
+        text = (self.home / "notes.md").read_text(encoding="utf-8")
+        for arm in self.plan.arms:
+            text = text.replace(f"{arm.change}\n\nPredicted: {arm.prediction}\n\n", "")
+        return text[text.find("## ") :]
 
     # --- references -----------------------------------------------------------------------------
 
@@ -170,23 +175,21 @@ class Manuscript:
         wanted = {name for names in named for name in names} if named and all(named) else self.sections
         return {f"{name}.tex": body for name, body in self.sections.items() if name in wanted}
 
-    def drafts(self) -> list[dict[str, Any]]:
-        """Each section by itself, for a writer who looks at it once more."""
-        return [{"section": name, "text": body, "check": partial(self.fits, only=f"{name}.tex")}
-                for name, body in self.sections.items()]  # fmt: skip
+    def task(self, points: list[str], with_numbers: bool = True) -> dict[str, Any]:
+        """What `paper/revise` is asked with: the points, the sections that they name, and the ledger where it helps."""
+        return {"files": self.files(points), "points": points, "with_numbers": with_numbers, "check": self.fits,
+                "index": self.revisions}  # fmt: skip
 
-    def fits(self, edits: Edits, only: str = "") -> dict[str, str]:
+    def fits(self, edits: Edits) -> dict[str, str]:
         """The sections with the edits made; FormatError where one does not fit, or leaves no valid section."""
         before = self.files()
-        after = apply(edits.edits, before, allowed=[only] if only else before) if edits.edits else before
+        after = apply(edits.edits, before, allowed=before) if edits.edits else before
         return {name.removesuffix(".tex"): latex.Section.parse(body).body if body != before[name] else body
                 for name, body in after.items()}  # fmt: skip
 
-    def revise(self, *edits: Edits) -> show.Html:
+    def revise(self, edits: Edits) -> show.Html:
         """Make the edits in the sections; what has changed, as patches."""
-        before, self.revisions = self.sections, self.revisions + 1
-        for each in edits:
-            self.sections = self.fits(each)
+        before, self.sections, self.revisions = self.sections, self.fits(edits), self.revisions + 1
         self.patches = [diff(before[name], body, f"{name}.tex") for name, body in self.sections.items()
                         if body != before[name]]  # fmt: skip
         return self.revised

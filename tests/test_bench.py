@@ -326,7 +326,7 @@ def test_the_next_prompts_are_told_of_every_probe(template: Path):
     })  # fmt: skip
     assert "no luck" in again and "raise SystemExit" in again and "It drew probe_2_gap.png" in again
     assert "flat.npy" in again and "+learning_rate = 0.3" in again
-    values = {"drawing": bench.draw(60), "labels": bench.labels(), "probes": bench.probes}
+    values = {"drawing": bench.draw(60), "labels": bench.labels(), "probes": bench.probes, "ledger": bench.ledger()}
     asked = prompts.render("experiments/caption", values)
     assert "probe_2, which drew probe_2_gap.png: Is it there early?" in asked and "gap.mean(0)" in asked
     assert "Does it run?" not in asked

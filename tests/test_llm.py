@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.archive import Archive
-from kit.llm import call_table, connect, total_cost
+from kit.llm import call_table, connect, total_cost, volume
 from kit.llm.ledger import money
 from kit.llm.providers import Completion
-from kit.llm.replies import find_object, parse_reply, strict_schema
+from kit.llm.replies import find_object, parse_reply, schema_text, strict_schema
 from kit.outcomes import Outcomes
 from kit.schemas import Choices, FormatError, Idea, KitError, Plan, Reflection, Review
 from kit.template import Template
@@ -90,6 +90,32 @@ def test_the_ledger_adds_up(chat, script, run):
     assert total_cost(run) == "$0.50"
     shown = call_table(run)
     assert "propose" in str(shown) and "20" in str(shown) and "$0.50" in shown._repr_html_()
+
+
+def test_what_began_like_an_earlier_prompt_is_not_new(chat, script, run):
+    script += [json.dumps(IDEA), json.dumps(IDEA)]
+    propose(chat)
+    one, _ = volume(run)
+    assert volume(run) == (one, one)
+    chat.ask("ideas/propose", Idea, archive=Archive(), number=2, outcomes=Outcomes(), max_runs=5, index=1)
+    alike = conftest.HEARD[1].messages[0]["content"].index("2")
+    assert volume(run) == (2 * one, 2 * one - len(conftest.HEARD[1].system) - alike)
+    assert f"{2 * one:,} characters sent" in call_table(run).total
+
+
+def test_of_many_the_first_goes_ahead(chat, script):
+    script += [json.dumps(IDEA | {"Name": f"idea_{n}"}) for n in range(3)]
+    each = [{"archive": Archive(), "number": n, "outcomes": Outcomes(), "max_runs": 5} for n in range(3)]
+    first, *others = chat.ask_many("ideas/propose", Idea, each)
+    assert first.Name == "idea_0" and "Propose idea 0" in conftest.HEARD[0].messages[0]["content"] and len(others) == 2
+    assert chat.ask_many("ideas/propose", Idea, []) == []
+
+
+def test_a_schema_is_told_without_ornament():
+    told = schema_text(Plan)
+    assert json.loads(told)["required"] == ["question", "arms"] and max(map(len, told.splitlines())) < 140
+    named = json.loads(told)["$defs"]["Arm"]["properties"]
+    assert "title" in named and "title" not in named["title"]
 
 
 def test_an_unknown_price_is_never_nothing():

@@ -160,7 +160,8 @@ def test_each_section_is_shown_what_it_needs_and_no_more(manuscript: Manuscript)
     assert "loss 0.315 ± 0.006" in results and r"\kittable{results}" in results and "ho2020" not in results
     assert "ho2020" in asked(manuscript, "related_work") and "0.315" not in asked(manuscript, "related_work")
     assert "```python" in asked(manuscript, "method") and "```python" not in asked(manuscript, "introduction")
-    assert all((text in asked(manuscript, "abstract")) == (name != "abstract") for name, text in TEXTS.items())
+    shown = [name for name, text in TEXTS.items() if text in asked(manuscript, "abstract")]
+    assert shown == [name for name in TEXTS if name in ("introduction", "results", "conclusion")]
     assert "ho2020" in asked(manuscript, "a_section_of_ones_own")
 
 
@@ -178,7 +179,7 @@ def test_the_ledger_is_told_in_few_words(manuscript: Manuscript):
             for value in line.partition(": ")[2].split("; ")}  # fmt: skip
     assert keys == {n.key for n in manuscript.ledger.numbers if n.statistic != "stderr"}
     assert results.tell_comparisons(manuscript.ledger) == (
-        "run_1 against run_0, loss: dino not comparable (the values do not vary over seeds: no spread to judge by)"
+        "Not comparable (the values do not vary over seeds: no spread to judge by): loss of run_1 against run_0"
     )
     assert "loss: not comparable (the values" in results.tell_outcome(manuscript.ledger)
 
@@ -219,10 +220,28 @@ def test_words_without_a_block_mean_that_nothing_changes(manuscript: Manuscript)
             Revision.parse(whole)
 
 
-def test_a_section_that_is_looked_at_alone_is_changed_alone(manuscript: Manuscript):
-    check = manuscript.drafts()[0]["check"]
-    with pytest.raises(FormatError, match=r"results.tex may not be edited. These may: introduction.tex"):
-        check(edits("results.tex", "It is so.", "It is nearly so."))
+def test_a_revision_is_shown_what_its_points_need(manuscript: Manuscript):
+    task = manuscript.task(["results.tex: Say less."])
+    assert list(task["files"]) == ["results.tex"] and task["with_numbers"]
+    assert list(manuscript.task(["Say less."])["files"]) == [f"{name}.tex" for name in TEXTS]
+    values = manuscript.common() | task
+    shown = prompts.render("paper/revise", values)
+    assert "loss 0.315" in shown and "results.tex\n<<<<<<<" in shown
+    assert "loss 0.315" not in prompts.render("paper/revise", values | {"with_numbers": False})
+
+
+def test_whoever_looks_again_sees_the_whole_draft_with_its_advice_and_the_verdicts(manuscript: Manuscript):
+    shown = prompts.render("paper/refine", manuscript.common() | {"files": manuscript.files()})
+    assert all(text in shown for text in TEXTS.values()) and "not comparable" in shown
+    assert all(f"{name}.tex\n\n```latex" in shown for name in TEXTS)
+    assert shown.count("To be: ") == len(TEXTS) and "To be: 350 to 500 words" in shown
+
+
+def test_the_setup_is_told_how_runs_were_made_and_compared(manuscript: Manuscript):
+    manuscript.ledger = manuscript.ledger.model_copy(update={"preset": "full"})
+    shown = asked(manuscript, "experimental_setup")
+    assert "KIT_PRESET was `full`" in shown and "summary/num_seeds" in shown
+    assert "KIT_PRESET" not in asked(manuscript, "results")
 
 
 def test_a_critique_without_points_is_done():
@@ -241,9 +260,10 @@ def test_the_scripted_scientist_finds_what_is_missing_and_what_stands_twice():
     assert (
         r"\includegraphics[width=\linewidth]{loss.png}" in after["results.tex"] and "Scope" in after["conclusion.tex"]
     )
-    doubled = revision.refine({"section": "results", "text": "It is is so."}, random.Random(0))
-    assert editor.apply(Revision.parse(doubled).edits, {"results.tex": "It is is so."}) == {"results.tex": "It is so."}
-    assert Revision.parse(revision.refine({"section": "results", "text": "It is so."}, random.Random(0))).done
+    twice = {"results.tex": "It is is so.", "method.tex": "It is how it is."}
+    doubled = revision.refine({"files": twice}, random.Random(0))
+    assert editor.apply(Revision.parse(doubled).edits, twice) == twice | {"results.tex": "It is so."}
+    assert Revision.parse(revision.refine({"files": {"results.tex": "It is so."}}, random.Random(0))).done
 
 
 def test_the_scripted_scientist_sees_ink_at_the_edge(tmp_path: Path):

@@ -24,7 +24,10 @@ COMMON = {
     "template": set(),
 }  # fmt: skip
 
-TASK = {"arm", "number", "kind", "code", "metrics", "trouble"}  # what `**trial.task` spells out
+SPELT_OUT = {  # what `**trial.task` and `**paper.task(…)` stand for
+    "experiments/edit": {"arm", "number", "kind", "code", "metrics", "trouble"},
+    "paper/revise": {"files", "points", "with_numbers"},
+}
 
 
 def notebook_code(file: Path) -> str:
@@ -41,9 +44,8 @@ def asks() -> list[tuple[str, str, set[str]]]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ask":
                 prompt = node.args[0].value
-                given = {k.arg for k in node.keywords if k.arg} | (
-                    TASK if None in {k.arg for k in node.keywords} else set()
-                )
+                given = {k.arg for k in node.keywords}
+                given = given - {None} | (SPELT_OUT[prompt] if None in given else set())
                 found.append((name, prompt, given - {"index", "check", "pictures"}))
     return found
 

@@ -338,6 +338,20 @@ def test_each_number_says_where_it_stands(tmp_path: Path):
             assert n.value == pytest.approx(expected), n.key
 
 
+def test_a_model_is_told_a_run_with_its_seeds_and_all_runs_without(tmp_path: Path):
+    ledger = make_ledger(tmp_path)
+    for run, told in (("run_1", ledger.for_prompt("run_1")), ("", ledger.for_prompt())):
+        assert "`run_0/flat/`: loss 0.515 ± 0.0067; seconds 12.5\n`run_0/steep_one/`: loss 0.915 ± 0.0065\n" in told
+        assert "run_1 against run_0, loss: flat -0.101 [-0.116, -0.0864] better" in told
+        assert ("(by seed: -0.1, -0.11, -0.089, -0.1)" in told) == bool(run) != ("run_2" in told)
+        assert "Not comparable (fewer than two seeds: no spread to judge by): seconds of run_1 against run_0" in told
+    many = ledger.numbers[0].model_copy(
+        update={"key": "probe_1/x", "seeds": [float(n) for n in range(20)], "value": 9.5}
+    )
+    ledger.numbers.append(many)
+    assert "`probe_1/`: x 9.5 (20 values, 0 to 19)" in ledger.for_prompt()
+
+
 def test_an_unknown_key_gets_close_ones(tmp_path: Path):
     with pytest.raises(KitError, match="run_1/flat/loss"):
         make_ledger(tmp_path).value("run_1/flat/los")

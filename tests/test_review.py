@@ -23,7 +23,7 @@ from kit.llm import connect
 from kit.offline import review
 from kit.review import SCORES, STANCES, Ensemble, Panel, PaperText, Versions, read_examples, read_paper
 from kit.review.example import FOLDER
-from kit.schemas import KitError, Review, ReviewReflection
+from kit.schemas import Correction, FormatError, KitError, Review, ReviewReflection
 from kit.store import save_json
 from kit.workspace import Run
 
@@ -424,10 +424,15 @@ def read_again(first: Review, text: str, number: int = 0, persona: str = "negati
     """What a reviewer makes of a review, look by look, until nothing is left to change."""
     looks: list[ReviewReflection] = []
     while not looks or not looks[-1].done:
-        now = next((look.review for look in reversed(looks) if look.review), first)
-        values = values_for(text, persona, "", number) | {"review": now}
+        values = values_for(text, persona, "", number) | {"review": as_it_stands(first, looks)}
         looks.append(review.reflect(values, random.Random(0)))
     return looks
+
+
+def as_it_stands(first: Review, looks: list[ReviewReflection]) -> Review:
+    for look in looks:
+        first = first.mended(look.changes)
+    return first
 
 
 @settings(deadline=None, max_examples=40)
@@ -435,7 +440,7 @@ def read_again(first: Review, text: str, number: int = 0, persona: str = "negati
 def test_a_score_far_from_the_facts_comes_back_and_then_stays(number: int, overall: int, text: str):
     [first] = ensemble(text, size=1)
     looks = read_again(first.model_copy(update={"Overall": overall}), text, number)
-    now = next((look.review for look in reversed(looks) if look.review), first)
+    now = as_it_stands(first, looks)
     fair, _ = review.judge(review.read_facts(text), False, "negative", STANCES[number])
     assert len(looks) <= 2 and abs((now.Overall if len(looks) > 1 else overall) - max(1, min(10, fair))) <= 1
 
@@ -449,9 +454,9 @@ def test_a_reviewer_who_reads_again_finds_what_the_own_eye_passed_over():
     text = replaced("intervals?")(replaced("control")(write(seeds="1")))
     [first] = ensemble(text, "negative", size=1)
     blind = first.model_copy(update={"Weaknesses": []})
-    fairness, literature = (read_again(blind, text, STANCES.index(eye))[0] for eye in ("fairness", "literature"))
-    assert fairness.review and "There is no control or ablation." in fairness.review.Weaknesses
-    assert not (literature.review and literature.review.Weaknesses)
+    looks = [read_again(blind, text, STANCES.index(eye))[:1] for eye in ("fairness", "literature")]
+    fairness, literature = (as_it_stands(blind, look).Weaknesses for look in looks)
+    assert "There is no control or ablation." in fairness and not literature
 
 
 @pytest.mark.parametrize("damage", [*SERIOUS, *MILD])
@@ -461,7 +466,7 @@ def test_reading_again_never_makes_a_damaged_paper_better(damage: str):
         scores = []
         for first, text in zip(pair, (worse, write()), strict=True):
             looks = read_again(first, text, n, "neutral")
-            scores.append(next((look.review for look in reversed(looks) if look.review), first).Overall)
+            scores.append(as_it_stands(first, looks).Overall)
         assert scores[0] <= scores[1]
 
 
@@ -593,14 +598,16 @@ def test_each_reviewer_brings_another_eye_and_the_eyes_go_round():
 
 def test_those_who_are_done_are_not_asked_again_and_looks_run_out(run: Run, script: list):
     first, second = (r.model_copy(update={"Overall": 5}) for r in ensemble(write(), size=2))
-    mended = second.model_copy(update={"Overall": 4, "Decision": "Reject", "Questions": ["Why?"]})
-    say = [first, ReviewReflection(thoughts="", done=True)]
+    after = {"Overall": 4, "Decision": "Reject", "Questions": ["Why?"]}
+    mended = second.model_copy(update=after)
+    say = [first, ReviewReflection(thoughts="", changes=[], done=True)]
     one = Panel(1)
     script += [said.model_dump_json(by_alias=True) for said in say]
     convene(run, "test/any", one, 5)
     assert len(HEARD) == 2 and one.reviews == [first] and one.reviewers[0].changes() == "nothing"
     other = Panel(1, after=one)
-    reflection = ReviewReflection(thoughts="", review=mended, done=False)
+    changes = [Correction(field=name, value=value) for name, value in after.items()]
+    reflection = ReviewReflection(thoughts="", changes=changes, done=False)
     script += [said.model_dump_json(by_alias=True) for said in (second, reflection, reflection)]
     convene(run, "test/any", other, 2)
     assert len(HEARD) == 5 and other.reviews == [mended] and other.reviewers[0].looks == 2
@@ -608,12 +615,29 @@ def test_those_who_are_done_are_not_asked_again_and_looks_run_out(run: Run, scri
     assert [request.index for request in HEARD] == [0, 1, 1, 101, 102]
 
 
+def test_a_change_that_the_form_does_not_take_goes_back_to_the_reviewer(run: Run, script: list):
+    [first] = ensemble(write(), size=1)
+    wrong = [Correction(field="Overall", value=12), Correction(field="Overal", value=4)]
+    for change, said in zip(wrong, ("Overall", "Overal. Fields: Summary"), strict=True):
+        with pytest.raises(FormatError, match=said):
+            first.mended([change])
+    looks = [ReviewReflection(thoughts="", changes=[change], done=True) for change in wrong]
+    right = ReviewReflection(thoughts="", changes=[Correction(field="Ethical Concerns", value=True)], done=True)
+    script += [said.model_dump_json(by_alias=True) for said in (first, *looks, right)]
+    panel = convene(run, "test/any", Panel(1), 1)
+    assert len(HEARD) == 4 and "no field Overal" in HEARD[3].messages[-1]["content"]
+    assert panel.reviews[0].Ethical_Concerns and panel.reviews[0].Overall == first.Overall
+
+
 def test_all_that_reviewers_read_begins_alike_and_pictures_come_with_the_first_reading(
     run: Run, script: list, tmp_path
 ):
     Image.new("RGB", (9, 9)).save(tmp_path / "page_04.png")
     [first] = ensemble(write(), size=1)
-    script += [first.model_dump_json(by_alias=True), ReviewReflection(thoughts="", done=True).model_dump_json()]
+    script += [
+        first.model_dump_json(by_alias=True),
+        ReviewReflection(thoughts="", changes=[], done=True).model_dump_json(),
+    ]
     convene(run, "test/any", Panel(1, pictures=[tmp_path / "page_04.png"]), 3)
     assert HEARD[0].system == HEARD[1].system and write().strip() in HEARD[0].system
     assert [len(request.pictures) for request in HEARD] == [1, 0]

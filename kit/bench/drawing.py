@@ -35,6 +35,11 @@ class Drawing:
         """The files of what plot.py drew."""
         return [self.home / name for name in self.drawn]
 
+    @property
+    def all_pictures(self) -> list[Path]:
+        """The files of all figures, in the order of their names."""
+        return [self.home / name for name in self.figures]
+
     def faults(self) -> list[str]:
         """What a program can see is wrong: pictures that are blank, or the same twice."""
         found: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from kit.letters import escape, to_latex, uncommented
-from kit.schemas import FormatError, KitError
+from kit.schemas import SOURCES, FormatError, KitError
 from kit.store import save
 from kit.workspace import project_root
 
@@ -95,7 +95,7 @@ def assemble(
     filled = {
         "TITLE": escape(title), "AUTHORS": escape(authors), "NOTICE": escape(notice), "ABSTRACT": abstract,
         "BODY": body,
-        "APPENDIX": _section("Where the Numbers Come From", appendix, "sources") if appendix else "",
+        "APPENDIX": _section(SOURCES, appendix, "sources") if appendix else "",
     }  # fmt: skip
     if unknown := set(PLACE.findall(text)) - set(filled):
         raise KitError(f"{template} has a place called {min(unknown)}; there are {', '.join(filled)}.")

@@ -84,10 +84,16 @@ class Chat:
         )
 
     def ask_many(self, prompt: str, reply: type[T], each: Iterable[dict[str, Any]], at_once: int = 8) -> list[T]:
-        """Ask the same prompt with several sets of values, at once; replies in the order of the values."""
+        """Ask the same prompt with several sets of values; replies in the order of the values.
+
+        The first goes ahead. The others follow all at once, and find the beginning that they share with it in the
+        provider's cache.
+        """
+        asks = [partial(self.ask, prompt, reply, **({"index": number} | values)) for number, values in enumerate(each)]
+        first = [ask() for ask in asks[:1]]
         with ThreadPoolExecutor(at_once) as pool:
-            futures = [pool.submit(partial(self.ask, prompt, reply, **({"index": i} | v))) for i, v in enumerate(each)]
-            return [future.result() for future in futures]
+            futures = [pool.submit(ask) for ask in asks[1:]]
+            return first + [future.result() for future in futures]
 
     def _request(self, prompt: str, reply: type[BaseModel], index: int, values: dict[str, Any]) -> Request:
         everything = self.common | values

@@ -1,8 +1,10 @@
 """What the calls of a run took, read from calls/, and what a run will take, reckoned from former ones."""
 
+import bisect
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from kit import show
@@ -48,7 +50,30 @@ def call_table(run: Run) -> CallTable:
         faults = sum(len(result["faults"]) for result in results)
         tokens = [sum(result[name] for result in results) for name in COUNTED]
         rows.append([*place, len(steps), faults, *tokens, seconds, money(result["cost"] for result in results)])
-    return CallTable(rows, total_cost(run))
+    sent, new = volume(run)
+    return CallTable(rows, f"{total_cost(run)}; {sent:,} characters sent, {new:,} of them new")
+
+
+def volume(run: Run) -> tuple[int, int]:
+    """Characters that a run sent, and those of them that are new: no earlier prompt to the same model began so.
+
+    The rest is what a provider's cache of prompts can serve.
+    """
+    sent = new = 0
+    known: dict[str, list[str]] = defaultdict(list)  # sorted: the likest of the earlier prompts stand beside a new one
+    for call in trace(run):
+        text = call.turn["system"] + "".join(message["content"] for message in call.turn["messages"])
+        earlier = known[call.step["result"]["model"]]
+        place = bisect.bisect(earlier, text)
+        beside = [_same(text, other) for other in earlier[max(0, place - 1) : place + 1]]
+        earlier.insert(place, text)
+        sent, new = sent + len(text), new + len(text) - max(beside, default=0)
+    return sent, new
+
+
+def _same(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def total_cost(run: Run) -> str:

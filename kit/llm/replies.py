@@ -10,6 +10,7 @@ from kit.schemas import FormatError
 
 T = TypeVar("T", bound=BaseModel)
 UNSAID = {"minimum", "maximum", "pattern", "minItems", "maxItems", "default", "title"}
+WIDTH = 100  # letters of a schema on one line
 FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
@@ -19,8 +20,8 @@ def has_grammar(reply: type[BaseModel]) -> bool:
 
 
 def schema_text(reply: type[BaseModel]) -> str:
-    """The JSON schema of a reply, as the model reads it."""
-    return json.dumps(reply.model_json_schema(by_alias=True), indent=1)
+    """The JSON schema of a reply, as the model reads it: a line for what fits on one, without the titles."""
+    return _laid_out(_without(reply.model_json_schema(by_alias=True), {"title"}))
 
 
 def strict_schema(reply: type[BaseModel]) -> dict:
@@ -28,19 +29,41 @@ def strict_schema(reply: type[BaseModel]) -> dict:
 
     What a strict mode cannot say (ranges, patterns) is checked when the reply is parsed.
     """
-    return _strict(reply.model_json_schema(by_alias=True))
+    return _closed(_without(reply.model_json_schema(by_alias=True), UNSAID))
 
 
-def _strict(node: Any) -> Any:
+def _without(node: Any, unsaid: set[str]) -> Any:
+    """The schema without some of its words; a field may itself be called title or pattern, and stays."""
     if isinstance(node, list):
-        return [_strict(part) for part in node]
+        return [_without(part, unsaid) for part in node]
     if not isinstance(node, dict):
         return node
-    kept = {name: _strict(part) for name, part in node.items() if name not in {*UNSAID, "properties"}}
-    if fields := node.get("properties"):  # a field may itself be called title or pattern
-        kept["properties"] = {name: _strict(part) for name, part in fields.items()}
+    kept = {name: _without(part, unsaid) for name, part in node.items() if name not in {*unsaid, "properties"}}
+    if fields := node.get("properties"):
+        kept["properties"] = {name: _without(part, unsaid) for name, part in fields.items()}
+    return kept
+
+
+def _closed(node: Any) -> Any:
+    """The schema with all its objects closed and all their fields required."""
+    if isinstance(node, list):
+        return [_closed(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {name: _closed(part) for name, part in node.items()}
+    if fields := node.get("properties"):
         kept |= {"additionalProperties": False, "required": list(fields)}
     return kept
+
+
+def _laid_out(node: Any, depth: int = 0) -> str:
+    """JSON in lines, each as long as it may be."""
+    line = json.dumps(node, ensure_ascii=False)
+    if len(line) <= WIDTH or not isinstance(node, dict):
+        return line
+    margin = "\n" + " " * (depth + 1)
+    parts = [f"{margin}{json.dumps(name)}: {_laid_out(part, depth + 1)}" for name, part in node.items()]
+    return "{" + ",".join(parts) + "\n" + " " * depth + "}"
 
 
 def parse_reply(text: str, reply: type[T]) -> T:

@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from typing import Any, NamedTuple
 
-from kit.schemas import Review, ReviewReflection
+from kit.schemas import Correction, Review, ReviewReflection
 
 # --- what there is to see -----------------------------------------------------------------------
 
@@ -188,15 +188,14 @@ def reflect(values: dict[str, Any], dice: random.Random) -> ReviewReflection:
     score, _ = judge(facts, hidden, values["persona"], stance)
     overall = _ten(max(math.ceil(score - NEAR), min(math.floor(score + NEAR), before.Overall)))
     missed = [p for p, eye in _points(facts, hidden)[1] if eye == stance and p not in before.Weaknesses]
-    after = before.model_copy(update={
-        "Overall": overall, "Weaknesses": before.Weaknesses + missed,
-        "Decision": "Accept" if overall >= 6 else "Reject",
-    })  # fmt: skip
+    decision = "Accept" if overall >= 6 else "Reject"
+    after = {"Overall": overall, "Weaknesses": before.Weaknesses + missed, "Decision": decision}
+    changes = [Correction(field=name, value=value) for name, value in after.items() if getattr(before, name) != value]
     thoughts = [f"I passed over {len(missed)} of the points that I look closest at."] * bool(missed)
     thoughts += [f"The facts carry {overall}, not {before.Overall}."] * (overall != before.Overall)
-    if after == before:
-        return ReviewReflection(thoughts="Each point stands in the paper, and the scores follow.", done=True)
-    return ReviewReflection(thoughts=" ".join(thoughts), review=after, done=False)
+    if not changes:
+        thoughts = ["Each point stands in the paper, and the scores follow."]
+    return ReviewReflection(thoughts=" ".join(thoughts), changes=changes, done=not changes)
 
 
 def _ten(value: float) -> Any:

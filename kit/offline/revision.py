@@ -49,10 +49,9 @@ OPEN = r"\textbf{Left open.} This text does not settle a point that a reader may
 
 def refine(values: dict[str, Any], dice: random.Random) -> str:
     """A word that was written twice goes; a script sees no more than that."""
-    text = values["text"]
-    once = DOUBLED.sub(r"\1", text)
-    name = f"{values['section']}.tex"
-    return f"Some words stood twice.\n\n{block(name, text, once)}" if once != text else "Nothing needs to change."
+    found = [(name, text, DOUBLED.sub(r"\1", text)) for name, text in values["files"].items()]
+    blocks = [block(name, text, once) for name, text, once in found if once != text]
+    return "\n".join(["Some words stood twice.", "", *blocks]) if blocks else "Nothing needs to change."
 
 
 def criticise(values: dict[str, Any], dice: random.Random) -> Critique:

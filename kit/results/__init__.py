@@ -7,8 +7,8 @@ from kit.results.numbers import show_number
 from kit.results.statistics import CONFIDENCE, compare
 from kit.results.tables import tables
 from kit.results.tex import FLIPPED, macros, provenance
-from kit.results.told import tell_comparisons, tell_numbers, tell_outcome
+from kit.results.told import tell_comparisons, tell_conditions, tell_numbers, tell_outcome
 
 __all__ = ["CONFIDENCE", "FLIPPED", "Ledger", "Measured", "build_ledger", "compare", "macros",
            "protected_changes", "provenance", "read_final_info", "show_number", "tables", "tell_comparisons",
-           "tell_numbers", "tell_outcome"]  # fmt: skip
+           "tell_conditions", "tell_numbers", "tell_outcome"]  # fmt: skip

@@ -13,12 +13,12 @@ from kit import show
 from kit.results.measured import Measured, pointer, read_final_info, stderr
 from kit.results.numbers import plain
 from kit.results.statistics import CONFIDENCE, compare, no_verdict
+from kit.results.told import tell_comparisons, tell_numbers
 from kit.schemas import Comparison, KitError, Number, Probed
 from kit.template import Metric, Preset, Template
 
 MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "not comparable": "–"}
 TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad", "inconclusive": "soft", "not comparable": "soft"}
-MANY = 12  # values behind a mean; more are not listed one by one
 
 
 class Ledger(BaseModel):
@@ -29,6 +29,7 @@ class Ledger(BaseModel):
     numbers: list[Number] = []
     comparisons: list[Comparison] = []
     flagged: dict[str, list[str]] = {}  # runs that changed what measures them, and which parts
+    preset: str = ""  # size of the experiment; empty: as the template does by itself
     beside: list[str] = []  # runs that were made while others went on: their times say little
 
     def value(self, key: str) -> Number:
@@ -58,18 +59,8 @@ class Ledger(BaseModel):
         return Counter(c.verdict for c in self.comparisons if c.metric in self.headline() and run in ("", c.run))
 
     def for_prompt(self, run: str = "") -> str:
-        """The ledger as a model reads it: `key = value`, then the comparisons with their verdicts."""
-        mine = [c for c in self.comparisons if run in ("", c.run)]
-        probes = {n.run for n in self.numbers if n.statistic == "probe"}
-        wanted = {run, "run_0", *(c.baseline for c in mine)} if run else {*self.runs, "summary", *probes}
-        spreads = {n.key.removesuffix("/stderr"): n.value for n in self.numbers if n.statistic == "stderr"}
-        lines = [_line(n, spreads.get(n.key)) for n in self.numbers
-                 if n.statistic != "stderr" and n.key.partition("/")[0] in wanted]  # fmt: skip
-        said = [_said(c) for c in mine if c.low is not None]
-        unsaid = dict.fromkeys(f"{c.metric}, {c.run} against {c.baseline}: {c.verdict} ({c.reason})"
-                               for c in mine if c.low is None)  # fmt: skip
-        none = [] if mine else ["No run has been compared with the baseline yet."]
-        return "\n".join([*lines, "", *said, *unsaid, *none])
+        """The ledger as a model reads it, whole or for a note on one run: values by key, then the comparisons."""
+        return f"{tell_numbers(self, run)}\n\n{tell_comparisons(self, run)}"
 
     def badges(self) -> list[show.Html]:
         """How many headline comparisons came out which way."""
@@ -112,14 +103,6 @@ def _mark(comparison: Comparison) -> str:
     return f' <span class="kit-{tone}" title="{hint}">{mark}</span>'
 
 
-def _line(number: Number, spread: float | None) -> str:
-    """A number as a model reads it, with its spread and the values per seed behind it."""
-    words = f"{number.key} = {number.value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
-    if len(number.seeds) > MANY:
-        return f"{words}  ({len(number.seeds)} values, {min(number.seeds):.4g} to {max(number.seeds):.4g})"
-    return words + (f"  (seeds: {', '.join(f'{value:.4g}' for value in number.seeds)})" if number.seeds else "")
-
-
 def _said(c: Comparison) -> str:
     where = f"{c.dataset}/{c.metric}, {c.run} against {c.baseline}"
     if c.low is None:
@@ -145,7 +128,8 @@ def build_ledger(
     names = dict.fromkeys(m for sets in measured.values() for values in sets.values() for m in values.means)
     known = dict(declared or {}) | template.metrics
     metrics = {name: known.get(name) or template.metric(name) for name in names}
-    ledger = Ledger(runs=runs, metrics=metrics, flagged=dict(flagged or {}), beside=sorted(beside))
+    ledger = Ledger(runs=runs, metrics=metrics, flagged=dict(flagged or {}), preset=preset,
+                    beside=sorted(beside))  # fmt: skip
     for run, sets in measured.items():
         ledger.numbers += _numbers(run, sets)
     for run in list(runs)[1:]:

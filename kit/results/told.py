@@ -1,35 +1,71 @@
-"""The ledger in few words, for a writer: keys with their values, comparisons with their verdicts, and what came out."""
+"""The ledger in few words, for a model: keys with their values, comparisons with their verdicts, and what came out."""
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from kit.results.ledger import Ledger
-from kit.schemas import Comparison
+from kit.schemas import Comparison, Number
+
+if TYPE_CHECKING:
+    from kit.results.ledger import Ledger
+
+METHODS = {
+    "paired t": "a two-sided t-test on paired differences, seed by seed, not corrected for the number of comparisons",
+    "Welch": "Welch's t-test from means and standard errors, not corrected for the number of comparisons",
+}
+MANY = 12  # values behind a mean; more are not listed one by one
 
 
-def tell_numbers(ledger: Ledger) -> str:
-    """Every number, one line for those whose keys begin alike: a name completes the key before it."""
+def tell_numbers(ledger: "Ledger", run: str = "") -> str:
+    """Every number, or those that a note on one run needs; keys that begin alike share a line, a name completes them.
+
+    For one run: its own, the baseline's and those of the runs that it is compared with. A time that all datasets
+    share is told once.
+    """
+    wanted = {run, "run_0", *(c.baseline for c in ledger.comparisons if c.run == run)}
     spreads = {n.key.removesuffix("/stderr"): n.value for n in ledger.numbers if n.statistic == "stderr"}
     lines: dict[str, list[str]] = defaultdict(list)
+    timing = {name for name, about in ledger.metrics.items() if about.timing}
+    told: set[tuple] = set()
     for number in ledger.numbers:
-        if number.statistic != "stderr":
-            place, _, name = number.key.rpartition("/")
-            spread = f" ± {spreads[number.key]:.2g}" if number.key in spreads else ""
-            lines[place].append(f"{name} {number.value:.4g}{spread}")
+        place, _, name = number.key.rpartition("/")
+        time = (number.run, number.metric, number.value)
+        if number.statistic == "stderr" or (number.metric in timing and time in told):
+            continue
+        if not run or place.partition("/")[0] in wanted:
+            lines[place].append(f"{name} {_value(number, spreads)}")
+            told.add(time)
     return "\n".join(f"`{place}/`: {'; '.join(values)}" for place, values in lines.items())
 
 
-def tell_comparisons(ledger: Ledger) -> str:
-    """One line for two runs and a metric; intervals where the metric carries the argument, verdicts for the others."""
-    lines = []
-    for (run, baseline, metric), group in _groups(ledger.comparisons).items():
-        headline = metric in ledger.headline()
-        said = "; ".join(map(_with_interval, group)) if headline else _by_verdict(group)
-        lines.append(f"{run} against {baseline}, {metric}: {said}")
-    return "\n".join(lines) or "No runs were compared."
+def _value(number: Number, spreads: dict[str, float]) -> str:
+    """The number with its standard error; what a probe measured many times with its range as well."""
+    spread = f" ± {spreads[number.key]:.2g}" if number.key in spreads else ""
+    if len(number.seeds) > MANY:
+        spread += f" ({len(number.seeds)} values, {min(number.seeds):.4g} to {max(number.seeds):.4g})"
+    return f"{number.value:.4g}{spread}"
 
 
-def tell_outcome(ledger: Ledger) -> str:
+def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
+    """One line for two runs and a metric, with intervals; metrics beside the point by their verdicts alone.
+
+    For one run only its own comparisons are told, each with its interval and its differences seed by seed.
+    """
+    seeds = {n.key: n.seeds for n in ledger.numbers if n.statistic == "mean"}
+    lines, untold = [], defaultdict[str, list[str]](list)
+    for (one, other, metric), group in _groups(c for c in ledger.comparisons if run in ("", c.run)).items():
+        if all(c.low is None for c in group) and len({c.reason for c in group}) == 1:
+            untold[group[0].reason].append(f"{metric} of {one} against {other}")
+        elif run:
+            lines.append(f"{one} against {other}, {metric}: {'; '.join(_seed_by_seed(c, seeds) for c in group)}")
+        else:
+            said = "; ".join(map(_interval, group)) if metric in ledger.headline() else _by_verdict(group)
+            lines.append(f"{one} against {other}, {metric}: {said}")
+    lines += [f"Not comparable ({reason}): {', '.join(which)}" for reason, which in untold.items()]
+    return "\n".join(lines) or "No run has been compared with the baseline yet."
+
+
+def tell_outcome(ledger: "Ledger") -> str:
     """What came out, by verdicts alone, with the counts that a text may print."""
     lines = [f"- {run}: {label}" for run, label in ledger.runs.items()]
     groups = _groups(c for c in ledger.comparisons if c.metric in ledger.headline())
@@ -39,6 +75,18 @@ def tell_outcome(ledger: Ledger) -> str:
     return "\n".join([*lines, "", f"Of all: {', '.join(counts)}"])
 
 
+def tell_conditions(ledger: "Ledger") -> str:
+    """Under which conditions the runs were made and compared, as a section on the setup has to say."""
+    seeds = ledger.value("summary/num_seeds").value
+    lines = [f"Each run has {seeds:g} seed{'s' * (seeds != 1)}, the same for all runs (`\\val{{summary/num_seeds}}`)."]
+    if ledger.preset:
+        lines.append(f"The environment variable KIT_PRESET was `{ledger.preset}`: where the program has several sizes, "
+                     "those of this preset hold.")  # fmt: skip
+    methods = {c.method for c in ledger.comparisons}
+    lines += [f"Intervals come from {said}." for method, said in METHODS.items() if method in methods]
+    return "\n".join(lines)
+
+
 def _groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], list[Comparison]]:
     groups: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
     for c in comparisons:
@@ -46,10 +94,19 @@ def _groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], lis
     return groups
 
 
-def _with_interval(c: Comparison) -> str:
+def _interval(c: Comparison) -> str:
     if c.low is None:
         return f"{c.dataset} {c.verdict} ({c.reason})"
     return f"{c.dataset} {c.difference:.3g} [{c.low:.3g}, {c.high:.3g}] {c.verdict}"
+
+
+def _seed_by_seed(c: Comparison, seeds: dict[str, list[float]]) -> str:
+    """The comparison, and where it is paired the difference of each seed."""
+    ours, theirs = (seeds.get(f"{run}/{c.dataset}/{c.metric}", []) for run in (c.run, c.baseline))
+    if c.method != "paired t" or len(ours) != len(theirs) or len(ours) > MANY:
+        return _interval(c)
+    each = ", ".join(f"{one - other:.2g}" for one, other in zip(ours, theirs, strict=True))
+    return f"{_interval(c)} (by seed: {each})"
 
 
 def _by_verdict(group: list[Comparison]) -> str:

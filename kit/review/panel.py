@@ -25,11 +25,16 @@ class Reviewer:
         return self.reviews[-1]
 
     def follow(self, reflection: ReviewReflection) -> None:
-        """Take the mended form, if there is one."""
+        """Change what is to be changed."""
         self.looks += 1
-        if reflection.review and reflection.review != self.review:
-            self.reviews.append(reflection.review)
+        mended = self.review.mended(reflection.changes)
+        if mended != self.review:
+            self.reviews.append(mended)
         self.done = reflection.done
+
+    def fits(self, reflection: ReviewReflection) -> None:
+        """FormatError where the changes leave no valid review."""
+        self.review.mended(reflection.changes)
 
     def changes(self) -> str:
         """What the looks changed, in words: scores from and to, and the fields of other kinds."""
@@ -63,7 +68,7 @@ class Panel:
         """What `review/reflect` is asked with, for each reviewer who is not done and has looks left; else empty."""
         self.looking = [r for r in self.reviewers if not r.done and r.looks < num_reflections]
         return [{"review": r.review, "stance": r.stance, "round": r.looks + 1, "num_reflections": num_reflections,
-                 "index": 100 * r.number + r.looks + 1} for r in self.looking]  # fmt: skip
+                 "index": 100 * r.number + r.looks + 1, "check": r.fits} for r in self.looking]  # fmt: skip
 
     def follow(self, reflections: Sequence[ReviewReflection]) -> None:
         """Take what those who were asked to look again made of it."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from kit import show
-from kit.schemas import KitError
+from kit.schemas import SOURCES, KitError
 
 SCALE = 2.0  # pixels a point: thin strokes of small type still leave a mark
 LARGEST = 3e7  # pixels of a page; a poster is drawn more coarsely
@@ -74,7 +74,7 @@ def read_paper(pdf: Path) -> PaperText:
     text = _mend("\n".join(_without_number(page, number) for number, page in enumerate(seen, 1)) + "\n")
     hidden += [words for words in stand_ins if _bare(words) not in _bare(text)]
     figures = [number for number, page in enumerate(seen, 1) if CAPTION.search(page)]
-    return PaperText(name=pdf.name, pages=len(seen), text=text, figures=figures,
+    return PaperText(name=pdf.name, pages=len(seen), text=GENERATED.sub(NOT_SHOWN, text), figures=figures,
                      hidden=" ".join(_mend(" ".join(hidden)).split()))  # fmt: skip
 
 
@@ -250,6 +250,9 @@ def _runs(glyphs: Glyphs) -> Iterator[tuple[str, bool]]:
 
 
 CAPTION = re.compile(r"^\s*fig(?:ure|\.) ?\d+[:.]", re.IGNORECASE | re.MULTILINE)
+# The kit's own appendix behind the references: a row for each number, which nobody reads in a row.
+GENERATED = re.compile(rf"(^References\n.*^\w {SOURCES}\n).*", re.DOTALL | re.MULTILINE)
+NOT_SHOWN = r"\1(A generated table: each number of the text with its values per seed and its file. Not shown here.)\n"
 HYPHEN = "\x02\ufffe"  # how a word that is divided at the end of a line comes
 DIVIDED = re.compile(rf"(\w+)[{HYPHEN}]\s*(\w+)")
 SECOND = {"aware", "based", "dependent", "driven", "free", "specific"}  # parts that follow a hyphen

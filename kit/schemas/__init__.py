@@ -22,13 +22,26 @@ from kit.schemas.experiments import (
 )
 from kit.schemas.ideas import Idea, Novelty, NoveltyQuery, Query, Reflection
 from kit.schemas.numbers import Comparison, Number, Verdict
-from kit.schemas.paper import Build, Choice, Choices, Critique, Finding, Paper, Point, Problem, Queries, Reference
+from kit.schemas.paper import (
+    SOURCES,
+    Build,
+    Choice,
+    Choices,
+    Critique,
+    Finding,
+    Paper,
+    Point,
+    Problem,
+    Queries,
+    Reference,
+)
 from kit.schemas.quiz import QuizAnswer
-from kit.schemas.review import POINTS, Review, ReviewReflection
+from kit.schemas.review import POINTS, Correction, Review, ReviewReflection
 from kit.schemas.template import AdoptedMetric, AdoptedSize, Adoption
 
 __all__ = [
     "POINTS",
+    "SOURCES",
     "AdoptedMetric",
     "AdoptedSize",
     "Adoption",
@@ -40,6 +53,7 @@ __all__ = [
     "Choices",
     "Comparison",
     "Conclusion",
+    "Correction",
     "Critique",
     "Edit",
     "FigureLook",

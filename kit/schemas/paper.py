@@ -4,6 +4,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from kit import show
 
+SOURCES = "Where the Numbers Come From"  # heading of the appendix that the kit generates
+
 
 class Paper(BaseModel):
     """A publication found by a literature engine."""

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from kit import show
+from kit.schemas.errors import FormatError
 
 Score = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 Four = Literal[1, 2, 3, 4]
@@ -34,6 +35,17 @@ class Review(BaseModel):
 
     model_config = {"populate_by_name": True}
 
+    def mended(self, changes: list["Correction"]) -> "Review":
+        """The review with some of its fields in another form; FormatError where a field takes no such value."""
+        known = self.model_dump(by_alias=True)
+        if unknown := [change.field for change in changes if change.field not in known]:
+            raise FormatError(f"The form has no field {', '.join(unknown)}. Fields: {', '.join(known)}.")
+        try:
+            return Review.model_validate(known | {change.field: change.value for change in changes})
+        except ValidationError as error:
+            said = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
+            raise FormatError(f"The changes leave no valid review. {said}.") from error
+
     def points(self) -> show.Html:
         """What the reviewer lists."""
         return show.cards({name: getattr(self, name) for name in POINTS})
@@ -46,9 +58,16 @@ class Review(BaseModel):
         return show.block(show.title("Review", self.badge()), show.paragraph(self.Summary), self.points())
 
 
+class Correction(BaseModel):
+    """A field of the review as it is to be."""
+
+    field: str = Field(description="its name in the form")
+    value: int | bool | str | list[str] = Field(description="the whole field: of a list, all its points")
+
+
 class ReviewReflection(BaseModel):
-    """A review that its reviewer read again beside the paper."""
+    """What a reviewer would change after reading their review again beside the paper."""
 
     thoughts: str
-    review: Review | None = Field(default=None, description="all of it in its mended form; null when nothing changes")
+    changes: list[Correction] = Field(description="the fields that change; empty when nothing does")
     done: bool = Field(description="true when you would change nothing more")

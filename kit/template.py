@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ from kit import show, workspace
 from kit.schemas import Idea, KitError
 
 SKIPPED = {"__pycache__", ".ipynb_checkpoints", ".venv"}  # neither copied nor hashed
+
+
+@cache
+def _digest(file: Path, size: int, changed: int) -> str:
+    """Hash of a file, read once as long as it does not change: data may be large."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 class Metric(BaseModel):
@@ -91,7 +99,9 @@ class Template(BaseModel):
         """Hash of all files: a changed template is another template."""
         digest = hashlib.sha256()
         for file in self.files():
-            digest.update(str(file.relative_to(self.path)).encode() + b"\0" + file.read_bytes() + b"\0")
+            about = file.stat()
+            content = _digest(file, about.st_size, about.st_mtime_ns)
+            digest.update(f"{file.relative_to(self.path)}\0{content}\0".encode())
         return digest.hexdigest()
 
     def _repr_html_(self) -> str:

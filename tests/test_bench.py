@@ -115,6 +115,27 @@ def test_a_baseline_that_crashes_is_named_with_its_last_lines(template: Path):
         bench_for(template).baseline(60)
 
 
+def test_data_are_read_where_they_lie(template: Path):
+    corpus = template / "corpora" / "large" / "words.txt"
+    corpus.parent.mkdir(parents=True)
+    corpus.write_text("words")
+    (template / "corpora" / "about.txt").write_text("small")
+    about = (template / "template.toml").read_text()
+    (template / "template.toml").write_text(f'data = ["corpora/large"]\n{about}')
+    code = (template / "experiment.py").read_text()
+    reading = 'assert Path("corpora/large/words.txt").read_text() == "words"\nassert Path("corpora/about.txt").exists()'
+    (template / "experiment.py").write_text(f"{code}    {reading.replace(chr(10), chr(10) + '    ')}\n")
+    bench = bench_for(template).baseline(60)
+    link = bench.folder / "corpora" / "large"
+    assert bench.runs["run_0"].ok and link.is_symlink() and not (bench.folder / "corpora" / "about.txt").is_symlink()
+    moved = template.rename(template.with_name("moved"))
+    assert bench_for(moved).folder == bench.folder and (link / "words.txt").read_text() == "words"
+    corpus = moved / corpus.relative_to(template)
+    before = load_template(str(moved)).digest()
+    corpus.write_text("other words")
+    assert load_template(str(moved)).digest() != before
+
+
 def test_a_changed_evaluation_is_flagged_and_not_compared(template: Path):
     bench = bench_for(template).baseline(60)
     cheat = "experiment.py\n<<<<<<< SEARCH\n    return float(0.5 *\n=======\n    return float(0.1 *\n>>>>>>> REPLACE\n"

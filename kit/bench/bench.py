@@ -10,7 +10,7 @@ from pathlib import Path
 from kit import editor, results, sandbox, show, workspace
 from kit.bench.drawing import Drawing
 from kit.bench.probes import Probes, run_probe
-from kit.bench.programs import LEFT_BEHIND, Programs, Size, Unwatched
+from kit.bench.programs import Programs, Size, Unwatched, copy_template
 from kit.bench.record import record_of
 from kit.bench.trial import Trial
 from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
@@ -36,7 +36,7 @@ class Bench:
         self.probes = Probes()
         self.plan: Plan | None = None
         self.settled = False
-        shutil.copytree(template.path, self.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+        copy_template(template, self.folder)
 
     @property
     def level(self) -> sandbox.Level:

@@ -51,8 +51,7 @@ class Programs:
     def lay_out(self, room: Path) -> Path:
         """An empty room with the template's files in it."""
         shutil.rmtree(room, ignore_errors=True)
-        shutil.copytree(self.template.path, room, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
-        return room
+        return copy_template(self.template, room)
 
     def experiment(
         self, home: Path, name: str, code: str, size: Size, timeout: float, intent: Intent,
@@ -108,6 +107,24 @@ class Programs:
         self.stopped = True
         for pid, identity in list(self.running.values()):
             process.stop(pid, identity)
+
+
+def copy_template(template: Template, target: Path) -> Path:
+    """The template's files in a folder, without what a run does not need; its data, which may be large, by a link."""
+    data = {template.path / folder for folder in template.data}
+    others = shutil.ignore_patterns(*LEFT_BEHIND)
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return others(folder, names) | {name for name in names if Path(folder, name) in data}
+
+    shutil.copytree(template.path, target, dirs_exist_ok=True, ignore=ignored)
+    for folder in template.data:
+        link = target / folder
+        if not link.exists():
+            link.unlink(missing_ok=True)  # it led to where the template once was
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((template.path / folder).absolute(), target_is_directory=True)
+    return target
 
 
 def _share_of_cores(beside: int) -> dict[str, str]:

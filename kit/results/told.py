@@ -52,16 +52,19 @@ def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
     For one run only its own comparisons are told, each with its interval and its differences seed by seed.
     """
     seeds = {n.key: n.seeds for n in ledger.numbers if n.statistic == "mean"}
-    lines, untold = [], defaultdict[str, list[str]](list)
+    lines, untold = [], defaultdict[tuple[str, str], list[str]](list)
     for (one, other, metric), group in _groups(c for c in ledger.comparisons if run in ("", c.run)).items():
         if all(c.low is None for c in group) and len({c.reason for c in group}) == 1:
-            untold[group[0].reason].append(f"{metric} of {one} against {other}")
+            untold[group[0].reason, f"{one} against {other}"].append(metric)
         elif run:
             lines.append(f"{one} against {other}, {metric}: {'; '.join(_seed_by_seed(c, seeds) for c in group)}")
         else:
             said = "; ".join(map(_interval, group)) if metric in ledger.headline() else _by_verdict(group)
             lines.append(f"{one} against {other}, {metric}: {said}")
-    lines += [f"Not comparable ({reason}): {', '.join(which)}" for reason, which in untold.items()]
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)  # runs in which the same cannot be compared
+    for (reason, runs), metrics in untold.items():
+        alike[reason, ", ".join(metrics)].append(runs)
+    lines += [f"Not comparable ({reason}): {metrics} of {', '.join(runs)}" for (reason, metrics), runs in alike.items()]
     return "\n".join(lines) or "No run has been compared with the baseline yet."
 
 
@@ -97,15 +100,17 @@ def _groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], lis
 def _interval(c: Comparison) -> str:
     if c.low is None:
         return f"{c.dataset} {c.verdict} ({c.reason})"
+    if c.low == c.high == 0:
+        return f"{c.dataset} the same in every seed"
     return f"{c.dataset} {c.difference:.3g} [{c.low:.3g}, {c.high:.3g}] {c.verdict}"
 
 
 def _seed_by_seed(c: Comparison, seeds: dict[str, list[float]]) -> str:
     """The comparison, and where it is paired the difference of each seed."""
     ours, theirs = (seeds.get(f"{run}/{c.dataset}/{c.metric}", []) for run in (c.run, c.baseline))
-    if c.method != "paired t" or len(ours) != len(theirs) or len(ours) > MANY:
+    if c.method != "paired t" or len(ours) != len(theirs) or len(ours) > MANY or c.low == c.high:
         return _interval(c)
-    each = ", ".join(f"{one - other:.2g}" for one, other in zip(ours, theirs, strict=True))
+    each = ", ".join(f"{one - other:.3g}" for one, other in zip(ours, theirs, strict=True))
     return f"{_interval(c)} (by seed: {each})"
 
 

@@ -121,8 +121,9 @@ class Adopting:
         """Adopt, check and mend; the draft is then as good as it gets. Whether it fits."""
         scripted = self.model == "offline"
         source, trial = self.source, self.trial(timeout if scripted else min(timeout, FIRST_LOOK))
-        if not scripted and trial.hint:
-            self.say(trial.hint)
+        if trial.hint:
+            goes_on = "" if scripted else f"{self.model} is told so and goes on. To see it run first, stop here. "
+            self.say(goes_on + trial.hint)
         if not scripted and (cut := source.cut()):
             self.say(f"  the model does not see the whole of: {', '.join(cut)}")
         adopted = self.chat.ask("template/adopt", Adoption, source=source, trial=trial, check=_must_hold_together)
@@ -167,9 +168,7 @@ class Adopting:
         done = self.run.steps.once(Key("template", "trial", self.name), content, work)
         trial = Trial.model_validate(done.result)
         outcome = "ran" if trial.ok else "was still running" if trial.timed_out else "did not run"
-        self.say(
-            f"It {outcome} ({trial.seconds:g} s); numbers found: {', '.join(trial.numbers) or 'none'}. {trial.hint}"
-        )
+        self.say(f"It {outcome} ({trial.seconds:g} s); numbers found: {', '.join(trial.numbers) or 'none'}.")
         return trial
 
     def hint(self, tail: str) -> str:

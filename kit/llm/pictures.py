@@ -5,16 +5,16 @@ import hashlib
 import io
 from pathlib import Path
 
-SHORT_SIDE, LONG_SIDE = 768, 1568  # pixels: beyond these, providers scale down and charge as if they had not
+LONG_SIDE, AREA = 1568, 1_150_000  # pixels: beyond these, providers scale down and charge as if they had not
 TOKENS = 1600  # that one such picture costs at most, for reckoning ahead
 
 
 def encode(file: Path) -> str:
-    """The picture as base64 of a PNG within both sides."""
+    """The picture as base64 of a PNG that is no longer and no larger than these."""
     from PIL import Image
 
     with Image.open(file) as opened:
-        factor = min(1.0, SHORT_SIDE / min(opened.size), LONG_SIDE / max(opened.size))
+        factor = min(1.0, LONG_SIDE / max(opened.size), (AREA / (opened.width * opened.height)) ** 0.5)
         size = (max(1, round(opened.width * factor)), max(1, round(opened.height * factor)))
         picture = opened.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     with io.BytesIO() as data:

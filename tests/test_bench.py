@@ -10,6 +10,7 @@ import pytest
 
 from kit import prompts, workspace
 from kit.bench import Bench, Trial, Unwatched
+from kit.bench.probes import MOST
 from kit.editor import Edits
 from kit.schemas import Arm, FormatError, Idea, KitError, Note, Plan, Probe
 from kit.template import load_template
@@ -335,6 +336,10 @@ def test_a_probe_that_goes_wrong_says_so_and_spoils_nothing(template: Path, code
     bench.look_into(1, Probe(question="?", code=code, done=False), 60)
     assert not bench.probes[0].ok and said in bench.probes[0].trouble
     assert bench.ledger() == before
+
+
+def test_the_prompt_says_how_many_numbers_a_probe_may_have():
+    assert f"at most {MOST} entries" in (prompts.FOLDER / "experiments" / "probe.md").read_text()
 
 
 def test_the_next_prompts_are_told_of_every_probe(template: Path):

@@ -338,6 +338,17 @@ def test_a_probe_that_goes_wrong_says_so_and_spoils_nothing(template: Path, code
     assert bench.ledger() == before
 
 
+def test_a_probe_that_measured_too_much_and_said_a_lot_is_told_which_of_it_was_wrong(template: Path):
+    bench = ran(template)
+    code = "import json; json.dump({f'x{n}': n for n in range(99)}, open('probe.json', 'w')); print('word ' * 5000)"
+    bench.look_into(1, Probe(question="?", code=code, done=False), 60)
+    again = prompts.render("experiments/probe", {
+        "template": bench.template, "notes": "", "ledger": bench.ledger(), "changes": {}, "files": [], "number": 2,
+        "probes": bench.probes, "max_probes": 2, "seconds": 1, "probe_timeout": 60,
+    })  # fmt: skip
+    assert "probe.json holds 99 entries; 1 to 60 are read" in again and again.count("word") < 600
+
+
 def test_the_prompt_says_how_many_numbers_a_probe_may_have():
     assert f"at most {MOST} entries" in (prompts.FOLDER / "experiments" / "probe.md").read_text()
 

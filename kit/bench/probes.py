@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,59}")
 MOST = 60  # numbers of one probe
+TAIL = 2500  # letters of what a failed one said last
 TOLD = 8  # of them in a table
 FORM = '{name: number, or a list with one number a seed}, names such as "gap_early" or "circle/gap"'
 
@@ -68,13 +69,14 @@ def run_probe(bench: "Bench", number: int, probe: Probe, timeout: float) -> Prob
                                   env=bench.size.environment())  # fmt: skip
         made = Probed(name=name, question=probe.question, code=probe.code, ok=False, tail=done.tail,
                       seconds=round(done.seconds, 3), level=done.level)  # fmt: skip
+        last = f"\nLast lines:\n{done.tail[-TAIL:]}"
         if not done.ok:
             said = f"did not end within {timeout:g} s" if done.timed_out else f"ended with code {done.returncode}"
-            return made.model_copy(update={"trouble": f"analysis.py {said}. Last lines:\n{done.tail}"})
+            return made.model_copy(update={"trouble": f"analysis.py {said}.{last}"})
         try:
             numbers = read_numbers(room / "probe.json")
         except KitError as error:
-            return made.model_copy(update={"trouble": f"{error}\nLast lines:\n{done.tail}"})
+            return made.model_copy(update={"trouble": f"{error}{last}"})
         figures = _take(room, home, bench.folder / "figures", name)
         shutil.rmtree(room)
         return made.model_copy(update={"ok": True, "numbers": numbers, "figures": figures})
@@ -97,7 +99,8 @@ def read_numbers(file: Path) -> dict[str, list[float]]:
     except ValueError as error:
         raise KitError(f"probe.json is not JSON ({error}). Expected {FORM}.") from error
     if not isinstance(data, dict) or not data or len(data) > MOST:
-        raise KitError(f"probe.json holds no object of 1 to {MOST} numbers. Expected {FORM}.")
+        size = f"{len(data)} entries" if isinstance(data, dict) else "no object"
+        raise KitError(f"probe.json holds {size}; 1 to {MOST} are read. Expected {FORM}.")
     return {_name(name): _values(name, value) for name, value in data.items()}
 
 

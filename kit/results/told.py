@@ -49,17 +49,19 @@ def _value(number: Number, spreads: dict[str, float]) -> str:
 def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
     """One line for two runs and a metric, with intervals; metrics beside the point by their verdicts alone.
 
-    For one run only its own comparisons are told, each with its interval and its differences seed by seed.
+    For one run only its own comparisons are told, each with its interval, and seed by seed where the argument hangs
+    on the metric.
     """
     seeds = {n.key: n.seeds for n in ledger.numbers if n.statistic == "mean"}
     lines, untold = [], defaultdict[tuple[str, str], list[str]](list)
     for (one, other, metric), group in _groups(c for c in ledger.comparisons if run in ("", c.run)).items():
         if all(c.low is None for c in group) and len({c.reason for c in group}) == 1:
             untold[group[0].reason, f"{one} against {other}"].append(metric)
-        elif run:
+        elif run and metric in ledger.headline():
             lines.append(f"{one} against {other}, {metric}: {'; '.join(_seed_by_seed(c, seeds) for c in group)}")
         else:
-            said = "; ".join(map(_interval, group)) if metric in ledger.headline() else _by_verdict(group)
+            whole = run or metric in ledger.headline()
+            said = "; ".join(map(_interval, group)) if whole else _by_verdict(group)
             lines.append(f"{one} against {other}, {metric}: {said}")
     alike: dict[tuple[str, str], list[str]] = defaultdict(list)  # runs in which the same cannot be compared
     for (reason, runs), metrics in untold.items():

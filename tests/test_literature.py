@@ -537,6 +537,18 @@ def test_styles_that_shorten_names_take_accents(tmp_path: Path):
 # --- what ships ---------------------------------------------------------------------------------
 
 
+def test_what_is_searched_is_told_to_whoever_thinks_up_the_queries(tmp_path: Path):
+    (tmp_path / "my.bib").write_text(
+        "@article{a, title={T}, author={A B}, year={2001}}\n@misc{b, title={U}, author={C}}"
+    )
+    told = literature.connect(["semanticscholar", str(tmp_path / "my.bib")]).holdings
+    assert told.startswith(
+        "Semantic Scholar, an index of all fields; where that does not answer, a collection of 2 papers"
+    )
+    assert "of 2001 to 2001" in told
+    assert len(literature.read_bib(literature.SHIPPED)) == int(literature.connect(["bibliography"]).holdings.split()[3])
+
+
 def test_every_shipped_entry_is_whole():
     papers = literature.read_bib(literature.SHIPPED)
     written = bibtexparser.parse_string(literature.SHIPPED.read_text(encoding="utf-8"))
@@ -625,7 +637,8 @@ def test_nobody_is_no_author(tmp_path: Path, httpserver: HTTPServer, authors: li
     httpserver.expect_request(OPENALEX).respond_with_response(found(entry))
     paper = connect(tmp_path).search("noise")[0]
     finding = Finding(query="noise", papers=[paper])
-    said = render("novelty/query", {"idea": IDEA, "findings": [finding], "close": [], "num_novelty_rounds": 3})
+    values = {"idea": IDEA, "findings": [finding], "close": [], "num_novelty_rounds": 3, "holdings": "a shelf"}
+    said = render("novelty/query", values)
     assert f"` Noise {line}" in said
 
 

@@ -26,6 +26,10 @@ REMOTE: dict[str, tuple[Callable[[str, int], Question], Callable[[dict], Paper]]
     "semanticscholar": (ask_semantic_scholar, from_semantic_scholar),
     "openalex": (ask_openalex, from_openalex),
 }
+NAMES = {
+    "semanticscholar": "Semantic Scholar, an index of all fields",
+    "openalex": "OpenAlex, an index of all fields",
+}
 ENGINES = (*REMOTE, "bib", "bibliography")
 PATIENCE = 2  # searches in a row that an engine may leave without an answer, before it is asked no more
 
@@ -36,6 +40,19 @@ class Literature:
     def __init__(self, engines: Sequence[str], bib: Path | None, cache: Path, deadline: float):
         self.engines, self.bib, self.cache, self.deadline = list(engines), bib, cache, deadline
         self.missed: Counter[str] = Counter()  # by engine: searches in a row without an answer
+
+    @property
+    def holdings(self) -> str:
+        """What is searched, for whoever thinks up the queries."""
+        return "; where that does not answer, ".join(map(self._about, self.engines))
+
+    def _about(self, engine: str) -> str:
+        if engine in REMOTE:
+            return NAMES[engine]
+        papers = read_bib(self._file(engine))
+        years = [paper.year for paper in papers if paper.year]
+        size = f"{len(papers)} papers" + (f" of {min(years)} to {max(years)}" if years else "")
+        return f"a collection of {size}, in which much will be missing"
 
     def search(self, query: str, limit: int = 10) -> list[Paper]:
         """The papers that fit best; LiteratureUnavailable when no engine could be asked."""
@@ -79,10 +96,14 @@ class Literature:
                 return []
             papers = map(read, ask(question(asked, limit), self.cache, self.deadline))
             return [paper for paper in papers if paper.title][:limit]
+        return rank(read_bib(self._file(engine)), query)[:limit]
+
+    def _file(self, engine: str) -> Path:
+        """The .bib file behind an engine that is one."""
         file = SHIPPED if engine == "bibliography" else self.bib
         if file is None or not file.is_file():
             raise KitError(f"The engine 'bib' needs a .bib file, and {file} is none.")
-        return rank(read_bib(file), query)[:limit]
+        return file
 
 
 class Inquiry:

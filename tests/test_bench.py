@@ -195,6 +195,18 @@ def test_a_pilot_is_small_and_enters_nothing_but_the_next_plan(template: Path):
     assert list(bench.ledger().runs) == ["run_0"] and bench.adopt(PLAN, 60).pilots == []
 
 
+def test_a_pilot_may_be_as_large_as_a_run(template: Path):
+    bench = bench_for(template).baseline(60)
+    pilot = Arm(name="huge", title="Huge steps", change="learning_rate 0.9", prediction="Whether it diverges.")
+    plan = PLAN.model_copy(update={"pilots": [pilot]})
+    for trial in bench.pilot(plan, 2, 60, "demo"):
+        trial.carry_out(rate("0.9"), 60)
+    seeds = json.loads((bench.folder / "pilot_1" / "final_info.json").read_text())["flat"]["seeds"]
+    assert len(seeds["final_loss"]) == 5 and bench.size.preset == "smoke"
+    with pytest.raises(KitError, match=r"no preset 'huge'\. Presets: smoke, demo"):
+        next(bench.pilot(plan, 2, 60, "huge"))
+
+
 def test_a_pilot_starts_from_the_baseline():
     pilots = [Arm(name="bold", title="A", change="x", prediction="y", start_from="large")]
     with pytest.raises(ValueError, match="start_from of 'bold' is 'large'"):

@@ -24,11 +24,8 @@ class Bench:
 
     def __init__(self, run: Run, template: Template, idea: Idea, preset: str = "", level: str = "auto"):
         self.run, self.template, self.idea = run, template, idea
-        if preset and template.presets and preset not in template.presets:
-            raise KitError(f"{template.name} has no preset {preset!r}. Presets: {', '.join(template.presets)}.")
         self.programs = Programs(template, sandbox.choose(level))
-        self.size = Size(preset)
-        self.small = Size("smoke") if "smoke" in template.presets else self.size
+        self.size = self._size(preset)
         self.folder = run.folder(idea.Name)
         self.runs: dict[str, RunResult] = {}
         self.pilots: dict[str, str] = {}  # what a small run was for → what it said
@@ -37,6 +34,13 @@ class Bench:
         self.plan: Plan | None = None
         self.settled = False
         copy_template(template, self.folder)
+
+    def _size(self, preset: str) -> Size:
+        """A preset of the template; KitError names those that there are."""
+        if preset and self.template.presets and preset not in self.template.presets:
+            known = ", ".join(self.template.presets)
+            raise KitError(f"{self.template.name} has no preset {preset!r}. Presets: {known}.")
+        return Size(preset)
 
     @property
     def level(self) -> sandbox.Level:
@@ -105,18 +109,22 @@ class Bench:
 
         return check
 
-    def pilot(self, plan: Plan, max_iters: int, timeout: float) -> Iterator[Trial]:
-        """The small runs that a plan asks for before it can be fixed; none of their numbers enters the ledger."""
+    def pilot(self, plan: Plan, max_iters: int, timeout: float, preset: str = "smoke") -> Iterator[Trial]:
+        """The runs of a size that a plan asks for before it can be fixed; none of their numbers enters the ledger.
+
+        A template without such a preset makes them as it makes its runs.
+        """
+        size = self._size(preset) if preset != "smoke" or preset in self.template.presets else self.size
         for arm in plan.pilots:
-            trial = Trial(self, arm, len(self.pilots) + 1, self.small, max_iters, kind="pilot")
+            trial = Trial(self, arm, len(self.pilots) + 1, size, max_iters, kind="pilot")
             while not trial.over:
                 yield trial
-            said = self._compared_small(trial, timeout) if trial.ok else trial.given_up
+            said = self._compared_pilot(trial, timeout) if trial.ok else trial.given_up
             self.pilots[f"{trial.run}: {arm.change}"] = said
 
-    def _compared_small(self, trial: Trial, timeout: float) -> str:
-        """What a pilot and the baseline measured at the small size, in lines; no verdict, it is too small for one."""
-        source, _ = self._shared_baseline(timeout, self.small)
+    def _compared_pilot(self, trial: Trial, timeout: float) -> str:
+        """What a pilot and the baseline measured at its size, in lines; no verdict, for it proves nothing."""
+        source, _ = self._shared_baseline(timeout, trial.size)
         lines = []
         for side, folder in (("baseline", source), (trial.run, self.folder / trial.run)):
             for dataset, measured in results.read_final_info(folder).items():

@@ -38,7 +38,7 @@ def take(hand: str, chat: Chat) -> Chat:
 
 
 class Aider(Chat):
-    """A chat in which aider answers the prompt `<stage>/edit`, with the file in `code`; all else goes the usual way.
+    """A chat in which aider answers the prompt `<stage>/edit`, one trial at a time; all else goes the usual way.
 
     Its calls are stored, counted and held against the budget as all others are. A file that it left as it was
     is a malformed reply: aider is told, and tries again at most twice.
@@ -49,11 +49,22 @@ class Aider(Chat):
         self.engine = engine(self.provider, self.model_name)
         self.program = find()
 
+    def ask(self, prompt: str, reply: type[Any], **values: Any) -> Any:
+        """As any chat; edits of several programs are made one after the other, for aider knows one file."""
+        trials = values.get("trials", [])
+        if len(trials) < 2:
+            return super().ask(prompt, reply, **values)
+        one_by_one = [values | {"trials": [trial], "index": trial.index, "check": None} for trial in trials]
+        made = [super(Aider, self).ask(prompt, reply, **each) for each in one_by_one]
+        named = [edit.model_copy(update={"path": trial.file})
+                 for trial, edits in zip(trials, made, strict=True) for edit in edits.edits]  # fmt: skip
+        return Edits(edits=named, explanation="\n\n".join(edits.explanation for edits in made))
+
     def _request(self, prompt: str, reply: type[BaseModel], index: int, values: dict[str, Any]) -> Request:
         if prompt != f"{self.stage}/edit":
             return super()._request(prompt, reply, index, values)
         request = super()._request(f"{self.stage}/aider", reply, index, values)
-        return request._replace(beside=values["code"], turns=TURNS)
+        return request._replace(beside=values["trials"][0].code, turns=TURNS)
 
     def _answer(self, request: Request, intent: Intent) -> Completion:
         if not request.beside:

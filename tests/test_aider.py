@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from model_server import ModelServer
 
 from kit import aider, editor
-from kit.bench import Bench
+from kit.bench import Bench, task
 from kit.editor import Edits
 from kit.llm import call_table, connect, trace
 from kit.llm.budget import BudgetError
@@ -85,10 +86,16 @@ def take(run: Run, server: ModelServer) -> aider.Chat:
     return aider.take("aider", connect(run, model, "experiments", "faster", template=template, idea=IDEA))
 
 
+def trial_of(code: str, number: int = 1, trouble: str = "") -> SimpleNamespace:
+    """What a prompt asks of a trial on the bench."""
+    file, index = f"run_{number}/experiment.py", 100 * number
+    return SimpleNamespace(arm=ARM, number=number, kind="run", code=code, trouble=trouble, file=file, index=index)
+
+
 def edit(hand, code: str = CODE, index: int = 100, **values) -> str:
     """What experiment.py becomes."""
-    values = {"arm": ARM, "number": 1, "kind": "run", "metrics": [], "trouble": ""} | values
-    edits = hand.ask("experiments/edit", Edits, code=code, index=index, **values)
+    trial = trial_of(code, trouble=values.pop("trouble", ""))
+    edits = hand.ask("experiments/edit", Edits, trials=[trial], metrics=[], index=index, **values)
     return editor.apply(edits.edits, {"experiment.py": code}, allowed=["experiment.py"])["experiment.py"]
 
 
@@ -113,14 +120,12 @@ def test_nothing_is_paid_twice_and_another_program_is_another_call(hand, server,
     assert "def main" in str(trace(run)[0]), "the file is shown with the call that read it"
 
 
-def test_several_at_once_in_their_order(hand, server, run):
-    each = [
-        {"arm": ARM, "number": n, "kind": "run", "metrics": [], "trouble": "", "code": f"{CODE}n = {n}\n", "index": n}
-        for n in range(4)
-    ]
-    for values, edits in zip(each, hand.ask_many("experiments/edit", Edits, each), strict=True):
-        after = editor.apply(edits.edits, {"experiment.py": values["code"]})["experiment.py"]
-        assert after == values["code"].replace("rate = 1", "rate = 2")
+def test_several_programs_one_after_the_other(hand, server, run):
+    trials = [trial_of(f"{CODE}n = {n}\n", n) for n in range(1, 5)]
+    edits = hand.ask("experiments/edit", Edits, trials=trials, metrics=[], index=100, check=None)
+    for trial in trials:
+        own = [edit for edit in edits.edits if edit.path == trial.file]
+        assert editor.apply(own, {trial.file: trial.code})[trial.file] == trial.code.replace("rate = 1", "rate = 2")
     assert len((run.path / "faster" / "chats" / "experiments.jsonl").read_text().splitlines()) == 4
 
 
@@ -257,7 +262,7 @@ def test_a_run_on_the_bench_is_edited_by_it(run: Run, server: ModelServer, stand
     bench, hand = Bench(run, template, IDEA, "smoke").baseline(60), aider.take("aider", chat)
     bench.adopt(Plan(question="Does it help?", arms=[ARM]), 60)
     wave = next(bench.waves(2))
-    edits = hand.ask_many("experiments/edit", Edits, [trial.task for trial in wave])
+    edits = hand.ask("experiments/edit", Edits, **task(wave))
     (trial,) = bench.carry_out(wave, edits, 60)
     assert "learning_rate = 0.3" in trial.code and "run_1" in bench.labels()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kit import prompts, workspace
-from kit.bench import Bench, Trial, Unwatched
+from kit.bench import Bench, Trial, Unwatched, task
 from kit.bench.probes import MOST
 from kit.editor import Edits
 from kit.schemas import Arm, FormatError, Idea, KitError, Note, Plan, Probe
@@ -47,6 +47,12 @@ def trials(bench: Bench, plan: Plan, max_iters: int) -> Iterator[Trial]:
 def rate(new: str, old: str = "0.05") -> Edits:
     block = f"experiment.py\n<<<<<<< SEARCH\nlearning_rate = {old}\n=======\nlearning_rate = {new}\n>>>>>>> REPLACE\n"
     return Edits.parse(block)
+
+
+def both(large: str, small: str) -> Edits:
+    """Edits of both programs in one reply."""
+    edits = [(f"run_{n}/experiment.py", rate(new).edits[0]) for n, new in enumerate((large, small), 1)]
+    return Edits(edits=[edit.model_copy(update={"path": path}) for path, edit in edits])
 
 
 def test_arms_are_run_compared_and_noted(template: Path):
@@ -241,19 +247,52 @@ def test_runs_that_go_out_together_are_as_good_but_for_their_times(template: Pat
         file.write('\n[metrics.seconds]\ndirection = "min"\ntiming = true\n')
     bench = bench_for(template).baseline(60)
     bench.adopt(PLAN, 60)
-    (wave,) = [wave for wave in [next(bench.waves(2, at_once=2))]]
-    ran = bench.carry_out(wave, [rate("0.3"), rate("0.01")], 60)
+    wave = next(bench.waves(2))
+    ran = list(bench.carry_out(wave, both("0.3", "0.01"), 60, at_once=2))
     assert [trial.run for trial in ran] == ["run_1", "run_2"] and wave[0].remaining == ["small"]
     verdicts = {(c.run, c.metric): (c.verdict, c.reason) for c in bench.ledger().comparisons if c.dataset == "flat"}
     assert verdicts["run_1", "final_loss"][0] == "better"
     assert verdicts["run_1", "seconds"] == ("not comparable", "a time that was taken beside other runs")
 
 
+def test_programs_are_written_next_to_each_other_and_mended_alone(template: Path):
+    bench = bench_for(template).baseline(60)
+    bench.adopt(PLAN, 60)
+    waves = bench.waves(3)
+    first = next(waves)
+    asked = prompts.render("experiments/edit", {**task(first), "template": bench.template, "idea": IDEA})
+    assert asked.count("def descend") == 1 and "run_1/experiment.py, run_2/experiment.py" in asked
+    ran = [trial.run for trial in bench.carry_out(first, both("undefined_name", "0.01"), 60)]
+    second = next(waves)
+    assert ran == ["run_2"] and [trial.run for trial in second] == ["run_1"]
+    asked = prompts.render("experiments/edit", {**task(second), "template": bench.template, "idea": IDEA})
+    assert "NameError" in asked and "Small steps" not in asked and "learning_rate = undefined_name" in asked
+    mended = rate("0.3", old="undefined_name")
+    assert [trial.run for trial in bench.carry_out(second, mended, 60)] == ["run_1"] and next(waves, None) is None
+
+
+@pytest.mark.parametrize(
+    "paths, said",
+    [
+        (["run_1/experiment.py"], r"No block is for run_2/experiment\.py"),
+        (["run_1/experiment.py", "run_3/experiment.py"], r"run_3/experiment\.py may not be edited"),
+        (["run_1/experiment.py", "experiment.py"], r"^experiment\.py may not be edited"),
+    ],
+)
+def test_a_reply_that_leaves_open_which_program_it_means_goes_back(template: Path, paths: list[str], said: str):
+    bench = bench_for(template).baseline(60)
+    bench.adopt(PLAN, 60)
+    check = task(next(bench.waves(2)))["check"]
+    check(both("0.3", "0.01"))
+    with pytest.raises(FormatError, match=said):
+        check(Edits(edits=[rate("0.3").edits[0].model_copy(update={"path": path}) for path in paths]))
+
+
 def test_an_interruption_ends_all_programs_and_stores_none_of_them(template: Path):
     bench = bench_for(template).baseline(60)
     bench.adopt(PLAN, 60)
     sleep = "[__import__('time').sleep(60), {}][1]"
-    wave = next(bench.waves(2, at_once=2))
+    wave = next(bench.waves(2))
 
     class Impatient(Unwatched):
         def start(self, run: str, title: str, timeout: float) -> None:
@@ -263,7 +302,7 @@ def test_an_interruption_ends_all_programs_and_stores_none_of_them(template: Pat
     bench.watch(Impatient())
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        bench.carry_out(wave, [rate(sleep.format("0.3")), rate(sleep.format("0.01"))], 60)
+        list(bench.carry_out(wave, both(sleep.format("0.3"), sleep.format("0.01")), 60, at_once=2))
     assert time.monotonic() - started < 20
     assert not list(bench.run.steps.folder.glob("experiments.steps.run.*.json"))
 
@@ -294,9 +333,10 @@ def test_an_arm_whose_start_did_not_run_is_not_run_and_says_so(template: Path):
 def test_what_is_not_run_any_more_says_why(template: Path, how: str, said: str):
     bench = bench_for(template).baseline(60)
     bench.adopt(PLAN, 60)
-    for (trial,) in bench.waves(1, total_timeout=0.01 if how == "time" else 0):
-        trial.carry_out(rate("0.3"), 60)
+    waves = bench.waves(1, total_timeout=0.01 if how == "time" else 0)
+    for trial in bench.carry_out(next(waves), both("0.3", "0.01"), 60):
         bench.write_note(trial, Note(text="It ran.", settled=how == "settled"))
+    assert next(waves, None) is None
     assert list(bench.ledger().runs) == ["run_0", "run_1"] and said in bench.notes["run_2"]
 
 

@@ -160,8 +160,8 @@ def plan(template: Template, idea: Idea, max_runs: int = 5) -> Plan:
 
 
 def edit(template: Template, idea: Idea, arm: Arm, code: str, trouble: str = "") -> str:
-    values = {"template": template, "idea": idea, "arm": arm, "number": 1, "code": code, "trouble": trouble}
-    return experiments.edit(values, random.Random(0))
+    trial = SimpleNamespace(arm=arm, code=code, trouble=trouble, file="experiment.py")
+    return experiments.edit({"template": template, "idea": idea, "trials": [trial]}, random.Random(0))
 
 
 def carry_out(reply: str, code: str) -> str:

@@ -24,8 +24,8 @@ COMMON = {
     "template": set(),
 }  # fmt: skip
 
-SPELT_OUT = {  # what `**trial.task` and `**paper.task(…)` stand for
-    "experiments/edit": {"arm", "number", "kind", "code", "metrics", "trouble"},
+SPELT_OUT = {  # what `**task(…)` and `**paper.task(…)` stand for
+    "experiments/edit": {"trials", "metrics"},
     "paper/revise": {"files", "points", "with_numbers"},
 }
 
@@ -43,7 +43,9 @@ def asks() -> list[tuple[str, str, set[str]]]:
     for name, source in sources.items():
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ask":
-                prompt = node.args[0].value
+                prompt = getattr(node.args[0], "value", "")
+                if not prompt:  # a chat that hands on what it was asked
+                    continue
                 given = {k.arg for k in node.keywords}
                 given = given - {None} | (SPELT_OUT[prompt] if None in given else set())
                 found.append((name, prompt, given - {"index", "check", "pictures"}))

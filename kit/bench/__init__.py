@@ -4,6 +4,6 @@ from kit.bench.bench import Bench
 from kit.bench.probes import Probes
 from kit.bench.programs import Programs, Size, Unwatched
 from kit.bench.record import record_of
-from kit.bench.trial import Trial
+from kit.bench.trial import Trial, task
 
-__all__ = ["Bench", "Probes", "Programs", "Size", "Trial", "Unwatched", "record_of"]
+__all__ = ["Bench", "Probes", "Programs", "Size", "Trial", "Unwatched", "record_of", "task"]

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from kit import editor, results, sandbox, show, workspace
@@ -12,7 +11,7 @@ from kit.bench.drawing import Drawing
 from kit.bench.probes import Probes, run_probe
 from kit.bench.programs import Programs, Size, Unwatched, copy_template
 from kit.bench.record import record_of
-from kit.bench.trial import Trial
+from kit.bench.trial import Trial, carry_out_together
 from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
 from kit.store import Intent, Key, Steps, digest, digest_of, save, save_json
 from kit.template import Metric, Template
@@ -32,6 +31,8 @@ class Bench:
         self.notes: dict[str, str] = {}
         self.probes = Probes()
         self.plan: Plan | None = None
+        self.trials: list[Trial] = []
+        self.total_timeout = 0.0  # seconds for all runs; 0: no limit
         self.settled = False
         copy_template(template, self.folder)
 
@@ -143,14 +144,15 @@ class Bench:
 
     # --- runs -----------------------------------------------------------------------------------
 
-    def waves(self, max_iters: int, at_once: int = 1, total_timeout: float = 0) -> Iterator[list[Trial]]:
-        """The planned arms that can be run next, together, again and again until all ran or were given up.
+    def waves(self, max_iters: int, total_timeout: float = 0) -> Iterator[list[Trial]]:
+        """The planned arms whose programs can be written next, again and again until all ran or were given up.
 
         `total_timeout` is in seconds, for all runs of the idea (0: no limit).
         """
         arms = self.plan.arms if self.plan else []
-        trials = [Trial(self, arm, number, self.size, max_iters) for number, arm in enumerate(arms, start=1)]
-        while ready := self._ready(trials, at_once, total_timeout):
+        self.trials = [Trial(self, arm, number, self.size, max_iters) for number, arm in enumerate(arms, start=1)]
+        self.total_timeout = total_timeout
+        while ready := self._ready():
             yield ready
         if not any(result.ok for name, result in self.runs.items() if name != "run_0"):
             raise KitError(
@@ -158,45 +160,39 @@ class Bench:
                 f"What was tried is in {self.folder / 'notes.md'} and {self.folder / 'logs'}."
             )
 
-    def _ready(self, trials: list[Trial], at_once: int, total_timeout: float) -> list[Trial]:
-        """The next trials that may run together; those that will never run are closed, with the reason on record."""
+    def _ready(self) -> list[Trial]:
+        """The trials that can be made now; those that never will be are closed, with the reason on record."""
         spent = sum(result.seconds for name, result in self.runs.items() if name != "run_0")
-        ran = {"run_0", *(trial.arm.name for trial in trials if trial.ok)}
+        ran = {"run_0", *(trial.arm.name for trial in self.trials if trial.ok)}
         lost: set[str] = set()
-        for trial in trials:
+        for trial in self.trials:
             base = trial.arm.start_from
             if base in lost:
                 trial.closed = f"Not run: it starts from `{base}`, which did not run."
             elif not trial.over and self.settled:
                 trial.closed = "Not run: the runs before it had settled the question."
-            elif not trial.over and 0 < total_timeout <= spent:
-                trial.closed = f"Not run: the {total_timeout:g} seconds for all runs of this idea are spent."
+            elif not trial.over and 0 < self.total_timeout <= spent:
+                trial.closed = f"Not run: the {self.total_timeout:g} seconds for all runs of this idea are spent."
             if (why := trial.closed or trial.given_up) and not trial.ok:
                 lost.add(trial.arm.name)
                 self._write_note(trial.run, trial.arm, why)
-        open_ = [trial for trial in trials if not trial.over]
-        ready = [trial for trial in open_ if trial.arm.start_from in ran][: max(1, at_once)]
-        for trial in ready:
-            trial.beside = len(ready) - 1
-            trial.remaining = [t.arm.name for t in open_ if t.number > trial.number]
-        return ready
+        return [trial for trial in self.trials if not trial.over and trial.arm.start_from in ran]
 
-    def carry_out(self, wave: Sequence[Trial], edits: Sequence[editor.Edits], timeout: float) -> list[Trial]:
-        """Make each trial's edits and run it, all at once; those that ran well."""
-        if len(wave) == 1:
-            wave[0].carry_out(edits[0], timeout)
-        else:
-            with ThreadPoolExecutor(len(wave)) as pool:  # bubblewrap watches the thread: each waits for its program
-                futures = [pool.submit(t.carry_out, e, timeout) for t, e in zip(wave, edits, strict=True)]
-                try:
-                    wait(futures, return_when=FIRST_EXCEPTION)
-                    for future in futures:
-                        if future.done():
-                            future.result()
-                except BaseException:
-                    self.programs.stop()
-                    raise
-        return [trial for trial in wave if trial.ok]
+    def carry_out(
+        self, wave: Sequence[Trial], edits: editor.Edits, timeout: float, at_once: int = 1
+    ) -> Iterator[Trial]:
+        """Make each trial's edits and run it, `at_once` at the same time; those that ran well, as they come.
+
+        What a note on one of them settles, or what no time is left for, is not run any more.
+        """
+        waiting = list(wave)
+        while together := [trial for trial in waiting if trial in self._ready()][: max(1, at_once)]:
+            waiting = waiting[waiting.index(together[-1]) + 1 :]
+            for trial in together:
+                trial.beside = len(together) - 1
+                trial.remaining = [t.arm.name for t in self.trials if not t.over and t.number > trial.number]
+            carry_out_together(together, edits, timeout)
+            yield from (trial for trial in together if trial.ok)
 
     def code_of(self, name: str) -> str:
         """The code that a run started with: run_0, or an arm by its name."""

@@ -1,6 +1,8 @@
 """One arm on the bench, and the attempts to make it run."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from kit import editor
@@ -11,6 +13,7 @@ from kit.store import save
 if TYPE_CHECKING:
     from kit.bench.bench import Bench
 
+PROGRAM = "experiment.py"
 EDITS = 3  # edits in a row that cannot be made, and the run is given up
 
 
@@ -47,15 +50,17 @@ class Trial:
         return f"Given up after {self.most} attempts. {self.trouble}" if self.attempt >= self.most else ""
 
     @property
-    def task(self) -> dict[str, Any]:
-        """What the prompt for the next edit has to say; its index is the call's place among all edits."""
-        index = 100 * self.number + self.attempt + (5000 if self.kind == "pilot" else 0)
-        metrics = self.bench.plan.metrics if self.bench.plan else []
-        return {"arm": self.arm, "number": self.number, "kind": self.kind, "code": self.code, "metrics": metrics,
-                "trouble": self.trouble, "index": index}  # fmt: skip
+    def file(self) -> str:
+        """The name that its program has in edits."""
+        return f"{self.run}/{PROGRAM}"
+
+    @property
+    def index(self) -> int:
+        """The place of its next edit among all edits."""
+        return 100 * self.number + self.attempt + (5000 if self.kind == "pilot" else 0)
 
     def carry_out(self, edits: editor.Edits, timeout: float) -> "Trial":
-        """Make the edits and run; what goes wrong is kept in `trouble` for the next attempt."""
+        """Make those of the edits that are for it, and run; what goes wrong is kept in `trouble` for the next attempt."""
         before = self.code
         try:
             self._code = self._edited(edits.edits)
@@ -70,9 +75,50 @@ class Trial:
         return self
 
     def _edited(self, edits: list[Edit]) -> str:
-        return editor.apply(edits, {"experiment.py": self.code}, allowed=["experiment.py"])["experiment.py"]
+        own = [edit.model_copy(update={"path": PROGRAM}) for edit in edits if is_for(edit, self)]
+        return editor.apply(own, {PROGRAM: self.code}, allowed=[PROGRAM])[PROGRAM]
 
     def _record_patch(self, before: str) -> None:
         patch: Path = self.bench.folder / "history" / f"{self.run}.{self.attempt}.patch"
-        save(patch, editor.diff(before, self.code, "experiment.py"))
-        save(self.bench.folder / "experiment.py", self.code)
+        save(patch, editor.diff(before, self.code, PROGRAM))
+        save(self.bench.folder / PROGRAM, self.code)
+
+
+def is_for(edit: Edit, trial: Trial) -> bool:
+    """Whether an edit is for this trial: by the name of its run, or by none."""
+    return PurePosixPath(edit.path) in (PurePosixPath(trial.file), PurePosixPath(PROGRAM))
+
+
+def carry_out_together(trials: Sequence[Trial], edits: editor.Edits, timeout: float) -> None:
+    """Carry out several trials at the same time; an exception in one ends the programs of all."""
+    if len(trials) == 1:
+        trials[0].carry_out(edits, timeout)
+        return
+    with ThreadPoolExecutor(len(trials)) as pool:  # bubblewrap watches the thread: each waits for its program
+        futures = [pool.submit(trial.carry_out, edits, timeout) for trial in trials]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future.done():
+                    future.result()
+        except BaseException:
+            trials[0].bench.programs.stop()
+            raise
+
+
+def task(trials: Sequence[Trial]) -> dict[str, Any]:
+    """What `experiments/edit` is asked with for trials whose programs are to be written next to each other."""
+
+    def check(edits: editor.Edits) -> None:
+        names = [trial.file for trial in trials]
+        known = {PurePosixPath(name) for name in [*names, *([PROGRAM] if len(trials) == 1 else [])]}
+        if strange := [edit.path for edit in edits.edits if PurePosixPath(edit.path) not in known]:
+            raise FormatError(f"{strange[0]} may not be edited. These may: {', '.join(names)}.")
+        if missing := [t.file for t in trials if not any(is_for(edit, t) for edit in edits.edits)]:
+            raise FormatError(
+                f"No block is for {', '.join(missing)}. Each run has a program of its own: "
+                "write the name of its file on a line before each block."
+            )
+
+    plan = trials[0].bench.plan
+    return {"trials": list(trials), "metrics": plan.metrics if plan else [], "index": trials[0].index, "check": check}

@@ -99,21 +99,26 @@ def _setting(template: Template, idea: Idea, code: str = "") -> Setting:
 
 
 def edit(values: dict[str, Any], dice: random.Random) -> str:
-    """The blocks that were worked out, or one that gives a setting its new value in the code at hand."""
-    template, idea, arm = values["template"], values["idea"], values["arm"]
+    """For each program the blocks that were worked out, or one that gives a setting its new value."""
+    written = ((trial, _edit(values["template"], values["idea"], trial)) for trial in values["trials"])
+    return "\n\n".join(reply.replace("experiment.py\n<<<", f"{trial.file}\n<<<") for trial, reply in written)
+
+
+def _edit(template: Template, idea: Idea, trial: Any) -> str:
+    arm = trial.arm
     if (worked := worked_ideas(template).get(known_name(template, idea))) and arm.name in worked.edits:
         return f"{arm.change}\n\n{worked.edits[arm.name]}"
-    before, here = _setting(template, idea), _setting(template, idea, values["code"])
+    before, here = _setting(template, idea), _setting(template, idea, trial.code)
     if (side := arm.name.rpartition("_")[2]) not in FACTORS:
         raise KitError(f"The scripted scientist did not plan {arm.name!r} and cannot make it: use a real model.")
     new = before.times(FACTORS[side])
-    if values["trouble"] and here.value != before.value:
+    if trial.trouble and here.value != before.value:
         new = _between(before.value, here.value)
         if new not in (before.value, here.value):
-            return f"The same change, half as far: {new!r}.\n\n{edit_setting(values['code'], here, new)}"
+            return f"The same change, half as far: {new!r}.\n\n{edit_setting(trial.code, here, new)}"
         # Nothing milder is left. The first edit again does not fit, and the bench will give up.
         return f"{arm.change}\n\n{edit_setting(template.code, before, before.times(FACTORS[side]))}"
-    return f"{arm.change}\n\n{edit_setting(values['code'], here, new)}"
+    return f"{arm.change}\n\n{edit_setting(trial.code, here, new)}"
 
 
 def _between(one: float, other: float) -> float:

@@ -85,6 +85,30 @@ def test_a_section_comes_without_fence_and_heading(reply: str):
     assert latex.Section.parse(reply).body == "It holds."
 
 
+def test_sections_of_one_reply_are_told_apart_by_the_names_before_their_fences():
+    reply = (
+        "I wrote two.\n\n**method.tex**\n```latex\nA.\n```\n\nAnd\n\n`setup.tex`:\n```latex\nB, see method.\n```\nDone."
+    )
+    assert latex.Draft.parse(reply).sections == {"method": "A.", "setup": "B, see method."}
+    for text, why in (
+        ("method.tex\n```latex\nA.\n```\n```latex\nB.\n```", "in a ```latex fence, with the name"),
+        ("method.tex\n\nA.", "in a ```latex fence, with the name"),
+        ("method.tex\n```latex\n\\input{x}\n```", r"method\.tex: \\input cannot stand"),
+    ):
+        with pytest.raises(FormatError, match=why):
+            latex.Draft.parse(text)
+
+
+NAMES = st.from_regex(r"[a-z]{3,9}", fullmatch=True)
+BODIES = st.from_regex(r"[A-Z][a-z ]{0,30}\.", fullmatch=True)
+
+
+@given(st.dictionaries(NAMES, BODIES, min_size=1, max_size=4))
+def test_any_sections_come_back_as_they_were_sent(sections: dict[str, str]):
+    reply = "\n\n".join(f"{name}.tex\n```latex\n{body}\n```" for name, body in sections.items())
+    assert latex.Draft.parse(reply).named(list(sections)) == sections
+
+
 @pytest.mark.parametrize(
     "body",
     [

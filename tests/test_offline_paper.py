@@ -90,8 +90,8 @@ class Scene:
         """Every section, as it comes out of a chat."""
         made: dict[str, str] = {}
         for name in names:
-            reply = paper.section({**self.values, "section": name, "written": made}, random.Random(0))
-            made[name] = latex.Section.parse(str(reply)).body
+            reply = paper.draft({**self.values, "together": [name], "written": made}, random.Random(0))
+            made |= latex.Draft.parse(str(reply)).named([name])
         return made
 
     def problems(self, made: dict[str, str]) -> list[Problem]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from kit import editor, prompts, results
+from kit import editor, latex, prompts, results
 from kit.archive import Record
 from kit.offline import pages, revision
 from kit.paper import Manuscript, Revision
@@ -150,9 +150,8 @@ def test_a_difference_becomes_an_edit_that_makes_it(before: list[str], after: li
 # --- what a section is written from -------------------------------------------------------------
 
 
-def asked(paper: Manuscript, section: str) -> str:
-    values = paper.common() | {"section": section, "written": paper.sections, "references": paper.references}
-    return prompts.render("paper/section", values)
+def asked(paper: Manuscript, *sections: str) -> str:
+    return prompts.render("paper/draft", paper.common() | paper.part(sections))
 
 
 def test_each_section_is_shown_what_it_needs_and_no_more(manuscript: Manuscript):
@@ -163,6 +162,32 @@ def test_each_section_is_shown_what_it_needs_and_no_more(manuscript: Manuscript)
     shown = [name for name, text in TEXTS.items() if text in asked(manuscript, "abstract")]
     assert shown == [name for name in TEXTS if name in ("introduction", "results", "conclusion")]
     assert "ho2020" in asked(manuscript, "a_section_of_ones_own")
+
+
+def test_sections_that_are_written_together_share_what_they_need(manuscript: Manuscript):
+    both = asked(manuscript, "method", "experimental_setup")
+    assert both.count("```python") == 1 and "## method.tex" in both and "## experimental_setup.tex" in both
+    last = asked(manuscript, "conclusion", "abstract")
+    assert last.count(TEXTS["results"]) == 1 and TEXTS["conclusion"] not in last, "it is being written"
+
+
+def test_a_draft_holds_the_sections_that_were_asked_for(manuscript: Manuscript):
+    part = manuscript.part(["conclusion", "abstract"])
+    draft = latex.Draft.parse("conclusion.tex\n```latex\nIt ends.\n```\n\n### abstract.tex:\n```latex\nBriefly.\n```")
+    part["check"](draft)
+    manuscript.put(part["together"], draft)
+    assert manuscript.sections["conclusion"] == "It ends." and manuscript.sections["abstract"] == "Briefly."
+    for reply, why in (
+        ("conclusion.tex\n```latex\nIt ends.\n```", r"lacks abstract\.tex"),
+        (
+            "conclusion.tex\n```latex\nA.\n```\nabstract.tex\n```\nB.\n```\nmethod.tex\n```\nC.\n```",
+            "Not asked for: method",
+        ),
+        ("```latex\nIt ends.\n```", "a section without a name"),
+    ):
+        with pytest.raises(FormatError, match=why):
+            part["check"](latex.Draft.parse(reply))
+    assert latex.Draft.parse("```latex\nAlone.\n```").named(["results"]) == {"results": "Alone."}
 
 
 def test_the_conclusion_of_the_experiments_is_handed_on(manuscript: Manuscript, run: Run):

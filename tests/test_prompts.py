@@ -24,8 +24,9 @@ COMMON = {
     "template": set(),
 }  # fmt: skip
 
-SPELT_OUT = {  # what `**task(…)` and `**paper.task(…)` stand for
+SPELT_OUT = {  # what `**task(…)`, `**paper.part(…)` and `**paper.task(…)` stand for
     "experiments/edit": {"trials", "metrics"},
+    "paper/draft": {"together", "written", "references"},
     "paper/revise": {"files", "points", "with_numbers"},
 }
 

@@ -29,6 +29,7 @@ class Bench:
         self.runs: dict[str, RunResult] = {}
         self.pilots: dict[str, str] = {}  # what a small run was for → what it said
         self.notes: dict[str, str] = {}
+        self.told: dict[str, str] = {}  # the same without the plan
         self.probes = Probes()
         self.plan: Plan | None = None
         self.trials: list[Trial] = []
@@ -251,16 +252,21 @@ class Bench:
         self.settled = note.settled
 
     def _write_note(self, run: str, arm: Arm, text: str) -> None:
-        self.notes[run] = (
-            f"## {run}: {arm.title} ({arm.role})\n\n{arm.change}\n\nPredicted: {arm.prediction}\n\n{text}\n"
-        )
+        planned = f"{arm.change}\n\nPredicted: {arm.prediction}"
+        self.notes[run] = f"## {run}: {arm.title} ({arm.role})\n\n{planned}\n\n{text}\n"
+        self.told[run] = f"## {run}: {arm.title} ({arm.role})\n\n{text}\n"
         title = f"# {self.idea.Title}\n\n{self.idea.Hypothesis}\n\n"
         save(self.folder / "notes.md", title + self.lab_book)
 
     @property
     def lab_book(self) -> str:
-        """The notes of all runs so far."""
+        """The notes of all runs so far, with what was planned."""
         return "\n".join(note for _, note in sorted(self.notes.items(), key=_number))
+
+    @property
+    def lessons(self) -> str:
+        """The notes of all runs so far, without what was planned."""
+        return "\n".join(note for _, note in sorted(self.told.items(), key=_number))
 
     # --- looking into it ------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Trial:
         return 100 * self.number + self.attempt + (5000 if self.kind == "pilot" else 0)
 
     def carry_out(self, edits: editor.Edits, timeout: float) -> "Trial":
-        """Make those of the edits that are for it, and run; what goes wrong is kept in `trouble` for the next attempt."""
+        """Make the edits that are for it, and run; what goes wrong is kept in `trouble` for the next attempt."""
         before = self.code
         try:
             self._code = self._edited(edits.edits)

@@ -3,13 +3,14 @@
 from kit.latex.build import compile
 from kit.latex.check import check, unseen, used_keys
 from kit.latex.claims import claims
-from kit.latex.document import Section, assemble
+from kit.latex.document import Draft, Section, assemble
 from kit.latex.log import parse_log
 from kit.latex.pages import pages, text
 from kit.latex.points import points
 from kit.letters import escape, to_latex
 
 __all__ = [
+    "Draft",
     "Section",
     "assemble",
     "check",

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from kit.workspace import project_root
 FENCE = re.compile(r"```(?:latex|tex)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 HEADING = re.compile(r"\A\s*(?:\\label\{[^}]*\}\s*)?\\section\*?\{(?:[^{}]|\{[^{}]*\})*\}\s*(?:\\label\{[^}]*\})?")
 ABSTRACT = re.compile(r"\\(?:begin|end)\{abstract\}")
+NAMED = re.compile(r"^[\s#*`>_-]*([A-Za-z][\w-]*)\.tex\b[^\n]*$", re.MULTILINE)
 ENVIRONMENT = re.compile(r"\\(begin|end)\{([^{}]*)\}")
 BIBLIOGRAPHY = re.compile(r"\\bibliography(?:style)?\{[^{}]*\}")
 PLACE = re.compile(r"%%KIT:([A-Z]+)%%")
@@ -51,6 +52,41 @@ class Section(BaseModel):
             raise FormatError(f"{found.group()} {words}")
         _must_balance(body)
         return cls(body=body)
+
+
+class Draft(BaseModel):
+    """Several sections in one reply, each in a fence with the name of its file before it."""
+
+    sections: dict[str, str]  # name → LaTeX; "" for one whose name was not said
+
+    @classmethod
+    def parse(cls, text: str) -> "Draft":
+        """Read a reply; FormatError says in which section something cannot stand."""
+        fences = list(FENCE.finditer(text)) or [None]
+        if len(fences) < 2 and not NAMED.search(text):
+            return cls(sections={"": Section.parse(text).body})
+        found, start = {}, 0
+        for fence in fences:
+            said = NAMED.findall(text[start : fence.start()]) if fence else []
+            if not fence or not said:
+                raise FormatError(
+                    "Send each section in a ```latex fence, with the name of its file on the line before."
+                )
+            try:
+                found[said[-1]] = Section.parse(fence.group()).body
+            except FormatError as error:
+                raise FormatError(f"{said[-1]}.tex: {error}") from error
+            start = fence.end()
+        return cls(sections=found)
+
+    def named(self, names: Sequence[str]) -> dict[str, str]:
+        """The sections that were asked for; FormatError where one is missing, or is another."""
+        sections = {names[0]: self.sections[""]} if list(self.sections) == [""] and len(names) == 1 else self.sections
+        if wrong := [f"{name or 'a section without a name'}" for name in sections if name not in names]:
+            raise FormatError(f"Not asked for: {', '.join(wrong)}. Asked for: {', '.join(names)}.")
+        if missing := [f"{name}.tex" for name in names if name not in sections]:
+            raise FormatError(f"The reply lacks {', '.join(missing)}.")
+        return {name: sections[name] for name in names}
 
 
 def _must_balance(body: str) -> None:

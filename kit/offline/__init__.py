@@ -31,7 +31,7 @@ ANSWERS: dict[str, Answer] = {
     "experiments/caption": experiments.caption,
     "citations/search": paper.search,
     "citations/choose": paper.choose,
-    "paper/section": paper.section,
+    "paper/draft": paper.draft,
     "paper/refine": revision.refine,
     "paper/criticise": revision.criticise,
     "paper/revise": revision.revise,

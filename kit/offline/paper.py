@@ -63,12 +63,15 @@ def _words() -> Environment:
     return environment
 
 
-def section(values: dict[str, Any], dice: random.Random) -> str:
-    """One section, rendered from the plan, the ledger and the references."""
-    name, known = f"{values['section']}.tex", _words().list_templates()
-    if name not in known:
-        names = ", ".join(file.removesuffix(".tex") for file in known)
-        raise KitError(f"The scripted scientist has no words for a section {values['section']!r}. It knows: {names}.")
-    text = _words().get_template(name).render(s=Story(values), **values)
-    text = re.sub(r"[ \t]+\n", "\n", re.sub(r"\n{3,}", "\n\n", text)).strip()
-    return f"```latex\n{text}\n```"
+def draft(values: dict[str, Any], dice: random.Random) -> str:
+    """Sections, rendered from the plan, the ledger and the references."""
+    story, written, replies = Story(values), dict(values["written"]), []
+    for name in values["together"]:
+        file, known = f"{name}.tex", _words().list_templates()
+        if file not in known:
+            names = ", ".join(file.removesuffix(".tex") for file in known)
+            raise KitError(f"The scripted scientist has no words for a section {name!r}. It knows: {names}.")
+        text = _words().get_template(file).render(s=story, **values | {"section": name, "written": written})
+        written[name] = re.sub(r"[ \t]+\n", "\n", re.sub(r"\n{3,}", "\n\n", text)).strip()
+        replies.append(f"{file}\n```latex\n{written[name]}\n```")
+    return "\n\n".join(replies)

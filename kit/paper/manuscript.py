@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +30,6 @@ UNSEARCHED = (
     " {failed} of {all} literature searches could not be made, because no engine answered: "
     "work that is missing among the references may exist."
 )
-
-
-class Revision(Edits):
-    """Edits of the text, or none where it is good as it stands."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Revision":
-        """Read the blocks; words without any are the answer that nothing needs to change."""
-        if "SEARCH" in text:
-            return cls(**dict(Edits.parse(text)))
-        if "```" in text or r"\begin{" in text:
-            raise FormatError("Send SEARCH/REPLACE blocks, not the whole text; or one sentence if nothing changes.")
-        return cls(edits=[], explanation=text.strip())
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is left to change."""
-        return not self.edits
 
 
 class Manuscript:
@@ -165,9 +147,14 @@ class Manuscript:
 
     # --- text -----------------------------------------------------------------------------------
 
-    def put(self, section: str, text: "latex.Section") -> None:
-        """Take a section."""
-        self.sections[section] = text.body
+    def part(self, together: Sequence[str]) -> dict[str, Any]:
+        """What `paper/draft` is asked with, for sections that are written in one go."""
+        return {"together": together, "written": self.sections, "references": self.references,
+                "check": lambda draft: draft.named(together), "index": len(self.sections)}  # fmt: skip
+
+    def put(self, together: Sequence[str], draft: "latex.Draft") -> None:
+        """Take these sections."""
+        self.sections |= draft.named(together)
 
     def files(self, points: Iterable[str] = ()) -> dict[str, str]:
         """The sections as files that a model can edit: all, or those that every point names one of."""

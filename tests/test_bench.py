@@ -326,7 +326,7 @@ def test_an_arm_whose_start_did_not_run_is_not_run_and_says_so(template: Path):
         asked.append(trial.arm.name)
         trial.carry_out(rate("undefined_name" if trial.arm.name == "large" else "0.3"), 60)
     assert asked == ["large", "third"]
-    assert "Not run: it starts from `large`, which did not run." in bench.notes["run_2"]
+    assert "Not run: it starts from `large`, which did not run." in bench.lab_book["run_2"]
 
 
 @pytest.mark.parametrize("how, said", [("settled", "had settled the question"), ("time", "seconds for all runs")])
@@ -337,7 +337,7 @@ def test_what_is_not_run_any_more_says_why(template: Path, how: str, said: str):
     for trial in bench.carry_out(next(waves), both("0.3", "0.01"), 60):
         bench.write_note(trial, Note(text="It ran.", settled=how == "settled"))
     assert next(waves, None) is None
-    assert list(bench.ledger().runs) == ["run_0", "run_1"] and said in bench.notes["run_2"]
+    assert list(bench.ledger().runs) == ["run_0", "run_1"] and said in bench.lab_book["run_2"]
 
 
 # --- probes and figures -------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from kit import editor, results, sandbox, show, workspace
 from kit.bench.drawing import Drawing
+from kit.bench.notes import LabBook
 from kit.bench.probes import Probes, run_probe
 from kit.bench.programs import Programs, Size, Unwatched, copy_template
 from kit.bench.record import record_of
 from kit.bench.trial import Trial, carry_out_together
-from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
-from kit.store import Intent, Key, Steps, digest, digest_of, save, save_json
+from kit.schemas import FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
+from kit.store import Intent, Key, Steps, digest, digest_of, save_json
 from kit.template import Metric, Template
 from kit.workspace import Run
 
@@ -28,8 +29,7 @@ class Bench:
         self.folder = run.folder(idea.Name)
         self.runs: dict[str, RunResult] = {}
         self.pilots: dict[str, str] = {}  # what a small run was for → what it said
-        self.notes: dict[str, str] = {}
-        self.told: dict[str, str] = {}  # the same without the plan
+        self.lab_book = LabBook(self.folder / "notes.md", idea)
         self.probes = Probes()
         self.plan: Plan | None = None
         self.trials: list[Trial] = []
@@ -176,7 +176,7 @@ class Bench:
                 trial.closed = f"Not run: the {self.total_timeout:g} seconds for all runs of this idea are spent."
             if (why := trial.closed or trial.given_up) and not trial.ok:
                 lost.add(trial.arm.name)
-                self._write_note(trial.run, trial.arm, why)
+                self.lab_book.write(trial.run, trial.arm, why)
         return [trial for trial in self.trials if not trial.over and trial.arm.start_from in ran]
 
     def carry_out(
@@ -247,36 +247,28 @@ class Bench:
         return ledger
 
     def write_note(self, trial: Trial, note: Note) -> None:
-        """Add a run's entry to notes.md."""
-        self._write_note(trial.run, trial.arm, note.text)
+        """Add a run's entry to the lab book."""
+        self.lab_book.write(trial.run, trial.arm, note.text)
         self.settled = note.settled
-
-    def _write_note(self, run: str, arm: Arm, text: str) -> None:
-        planned = f"{arm.change}\n\nPredicted: {arm.prediction}"
-        self.notes[run] = f"## {run}: {arm.title} ({arm.role})\n\n{planned}\n\n{text}\n"
-        self.told[run] = f"## {run}: {arm.title} ({arm.role})\n\n{text}\n"
-        title = f"# {self.idea.Title}\n\n{self.idea.Hypothesis}\n\n"
-        save(self.folder / "notes.md", title + self.lab_book)
-
-    @property
-    def lab_book(self) -> str:
-        """The notes of all runs so far, with what was planned."""
-        return "\n".join(note for _, note in sorted(self.notes.items(), key=_number))
-
-    @property
-    def lessons(self) -> str:
-        """The notes of all runs so far, without what was planned."""
-        return "\n".join(note for _, note in sorted(self.told.items(), key=_number))
 
     # --- looking into it ------------------------------------------------------------------------
 
     def set_out(self, room: Path) -> Path:
-        """A room with the template's files, copies of all run folders, and labels.json with the runs' titles."""
+        """A room with the template's files, copies of all run folders, labels.json and metrics.json."""
         self.programs.lay_out(room)
         for name in self.labels():
             shutil.copytree(self.folder / name, room / name)
         save_json(room / "labels.json", self.labels())
+        save_json(room / "metrics.json", self._added_metrics())
         return room
+
+    def _added_metrics(self) -> dict[str, str]:
+        """The metrics that the plan added and some run reports, with their labels."""
+        infos = (results.read_final_info(self.folder / run) for run in self.labels())
+        reported = {name for info in infos for measured in info.values() for name in measured.means}
+        return {
+            metric.name: metric.label for metric in (self.plan.metrics if self.plan else []) if metric.name in reported
+        }
 
     def changes(self) -> dict[str, str]:
         """What each run that ended well changed in the program it started from, as a patch."""

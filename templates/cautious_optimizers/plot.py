@@ -1,6 +1,7 @@
 """Draw every run_* folder beside this file that has results: loss_curves.png, trajectories.png and metrics.png.
 
-The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one.
+The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one;
+metrics.json adds metrics to those drawn: {name: label}.
 """
 
 import json
@@ -144,12 +145,14 @@ def draw_metrics(runs: list[dict]) -> None:
     for row, (metric, title) in zip(axes, metrics.items(), strict=True):
         for ax, name in zip(row, names, strict=True):
             for place, run in enumerate(runs):
+                if metric not in run["info"][name]["means"]:  # one that only some runs report
+                    continue
                 mean, color = run["info"][name]["means"][metric], run["look"]["color"]
+                if not ax.lines:
+                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
                 seeds = run["info"][name].get("seeds", {}).get(metric, [mean])
                 ax.plot(seeds, [place] * len(seeds), "o", ms=3.2, mew=0, alpha=0.55, color=color)
                 ax.plot([mean, mean], [place - 0.3, place + 0.3], color=color, lw=1.4)
-                if place == 0:
-                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
             ax.margins(x=0.15)
             place_ticks(ax)
             ax.tick_params(axis="y", length=0)
@@ -164,6 +167,9 @@ def draw_metrics(runs: list[dict]) -> None:
 def place_ticks(ax: plt.Axes) -> None:
     """One or two round ticks whose labels have room in a narrow panel."""
     low, high = ax.dataLim.intervalx
+    if low > high:  # nothing was drawn
+        ax.set_xticks([])
+        return
     if high - low < 1e-9:  # all the same
         ax.set_xlim(low - 0.5, high + 0.5)
         ax.set_xticks([low], [f"{low:.4g}"], fontsize=7)
@@ -188,6 +194,8 @@ if __name__ == "__main__":
     })  # fmt: skip
     if Path("labels.json").is_file():
         labels |= json.loads(Path("labels.json").read_text(encoding="utf-8"))
+    if Path("metrics.json").is_file():
+        metrics |= json.loads(Path("metrics.json").read_text(encoding="utf-8"))
     found = read_runs()
     draw_loss_curves(found)
     draw_trajectories(found)

@@ -1,6 +1,7 @@
 """Draw every run_* folder beside this file that has results: loss_curves.png, samples.png and metrics.png.
 
-The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one.
+The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one;
+metrics.json adds metrics to those drawn: {name: label}.
 """
 
 import json
@@ -120,12 +121,14 @@ def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
         for ax, name in zip(row, datasets, strict=True):
             for place, run in enumerate(runs.values()):
                 result = run["info"][name]
+                if metric not in result["means"]:  # one that only some runs report
+                    continue
                 mean = result["means"][metric]
+                if not ax.lines:
+                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
                 seeds = result.get("seeds", {}).get(metric, [mean])
                 ax.plot(seeds, [place] * len(seeds), "o", ms=3.2, mew=0, alpha=0.55, color=run["color"])
                 ax.plot([mean, mean], [place - 0.3, place + 0.3], color=run["color"], lw=1.4)
-                if place == 0:
-                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
             ax.margins(x=0.12)
             ax.set_xticks([])
             ax.tick_params(axis="y", length=0)
@@ -172,6 +175,8 @@ if __name__ == "__main__":
     })  # fmt: skip
     if Path("labels.json").is_file():
         labels |= json.loads(Path("labels.json").read_text(encoding="utf-8"))
+    if Path("metrics.json").is_file():
+        metrics |= json.loads(Path("metrics.json").read_text(encoding="utf-8"))
     found = read_runs()
     names = [str(name) for name in next(iter(found.values()))["datasets"]]
     draw_loss_curves(found, names)

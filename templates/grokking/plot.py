@@ -1,6 +1,7 @@
 """Draw every run_* folder beside this file that has results: accuracy.png, losses.png and metrics.png.
 
-The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one.
+The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one;
+metrics.json adds metrics to those drawn: {name: label}.
 """
 
 import json
@@ -86,12 +87,14 @@ def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
             for place, run in enumerate(runs.values()):
                 reached = (run["val_acc"][i :: len(datasets)] >= 0.99).any(1)
                 result, color = run["info"][name], run["color"]
+                if metric not in result["means"]:  # one that only some runs report
+                    continue
                 mean = result["means"][metric]
+                if not ax.lines:
+                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
                 for seed, whole in zip(result["seeds"][metric], reached, strict=True):
                     ax.plot(seed, place, "o", ms=3.2, mew=0.7, alpha=0.6, mec=color, mfc=color if whole else "white")
                 ax.plot([mean, mean], [place - 0.3, place + 0.3], color=color, lw=1.4)
-                if place == 0:
-                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
             ax.margins(x=0.12)
             ax.tick_params(axis="y", length=0)
             ax.xaxis.set_major_locator(MaxNLocator(2, min_n_ticks=2, steps=[1, 2, 5, 10]))
@@ -121,6 +124,8 @@ if __name__ == "__main__":
     })  # fmt: skip
     if Path("labels.json").is_file():
         labels |= json.loads(Path("labels.json").read_text(encoding="utf-8"))
+    if Path("metrics.json").is_file():
+        metrics |= json.loads(Path("metrics.json").read_text(encoding="utf-8"))
     found = read_runs()
     names = [str(name) for name in next(iter(found.values()))["datasets"]]
     draw_accuracy(found, names)

@@ -1,6 +1,7 @@
 """Draw every run_* folder beside this file that has results: loss_curves.png, final_losses.png and samples.png.
 
-The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one.
+The figures fit a text width of 5.5 inches. Runs are named by `labels`, and by labels.json where there is one;
+metrics.json adds metrics to those drawn: {name: label}.
 """
 
 import json
@@ -83,12 +84,14 @@ def draw_final_losses(runs: dict[str, dict], datasets: list[str]) -> None:
         for ax, (metric, title) in zip(row, metrics.items(), strict=True):
             for place, run in enumerate(runs.values()):
                 result = run["info"][name]
+                if metric not in result["means"]:  # one that only some runs report
+                    continue
                 mean = result["means"][metric]
+                if not ax.lines:
+                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
                 seeds = result.get("seeds", {}).get(metric, [mean])
                 ax.plot(seeds, [place] * len(seeds), "o", ms=3.6, mew=0, alpha=0.55, color=run["color"])
                 ax.plot([mean, mean], [place - 0.3, place + 0.3], color=run["color"], lw=1.4)
-                if place == 0:
-                    ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
             ax.margins(x=0.12)
             ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             ax.set(xlabel=f"{title} ({name})", ylim=(len(runs) - 0.4, -0.6), yticks=range(len(runs)), yticklabels=[])
@@ -139,6 +142,8 @@ if __name__ == "__main__":
     })  # fmt: skip
     if Path("labels.json").is_file():
         labels |= json.loads(Path("labels.json").read_text(encoding="utf-8"))
+    if Path("metrics.json").is_file():
+        metrics |= json.loads(Path("metrics.json").read_text(encoding="utf-8"))
     found = read_runs()
     names = [name for name in map(str, next(iter(found.values()))["datasets"])
              if all(name in run["info"] for run in found.values())]  # fmt: skip

@@ -12,7 +12,7 @@ from kit import prompts, workspace
 from kit.bench import Bench, Trial, Unwatched, task
 from kit.bench.probes import MOST
 from kit.editor import Edits
-from kit.schemas import Arm, FormatError, Idea, KitError, Note, Plan, Probe
+from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe
 from kit.template import load_template
 from kit.workspace import Run
 
@@ -360,6 +360,17 @@ def ran(template: Path) -> Bench:
     for trial in trials(bench, PLAN, max_iters=1):
         trial.carry_out(rate("0.3" if trial.arm.name == "large" else "0.01"), 60)
     return bench
+
+
+def test_plots_are_told_the_metrics_that_the_plan_added_and_a_run_reports(template: Path, tmp_path: Path):
+    bench = ran(template)
+    added = [NewMetric(name=name, label=label, direction="min") for name, label in (("gap", "Gap"), ("lost", "Lost"))]
+    bench.plan = bench.plan.model_copy(update={"metrics": added})
+    assert json.loads((bench.set_out(tmp_path / "room") / "metrics.json").read_text()) == {}
+    info = json.loads((bench.folder / "run_1" / "final_info.json").read_text())
+    info["flat"]["means"]["gap"] = 0.5
+    (bench.folder / "run_1" / "final_info.json").write_text(json.dumps(info))
+    assert json.loads((bench.set_out(tmp_path / "room") / "metrics.json").read_text()) == {"gap": "Gap"}
 
 
 def test_a_probes_numbers_enter_the_ledger_with_where_they_come_from(template: Path):

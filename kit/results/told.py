@@ -32,6 +32,8 @@ def tell_numbers(ledger: "Ledger", run: str = "") -> str:
         time = (number.run, number.metric, number.value)
         if number.statistic == "stderr" or (number.metric in timing and time in told):
             continue
+        if place == "summary" and name != "num_seeds" and not ledger.comparisons:  # nothing to count yet
+            continue
         if not run or place.partition("/")[0] in wanted:
             lines[place].append(f"{name} {_value(number, spreads)}")
             told.add(time)

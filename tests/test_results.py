@@ -343,7 +343,8 @@ def test_a_model_is_told_a_run_with_its_seeds_and_all_runs_without(tmp_path: Pat
     for run, told in (("run_1", ledger.for_prompt("run_1")), ("", ledger.for_prompt())):
         assert "`run_0/flat/`: loss 0.515 ± 0.0067; seconds 12.5\n`run_0/steep_one/`: loss 0.915 ± 0.0065\n" in told
         assert "run_1 against run_0, loss: flat -0.101 [-0.116, -0.0864] better" in told
-        assert ("(by seed: -0.1, -0.111, -0.089, -0.105)" in told) == bool(run) != ("run_2" in told)
+        seeds = "(by seed: -0.1, -0.111, -0.089, -0.105; in % of run_0: -20 [-23, -17])"
+        assert (seeds in told) == bool(run) != ("run_2" in told)
         assert "steep_one the same in every seed" in told
         assert "Not comparable (fewer than two seeds: no spread to judge by): seconds of run_1 against run_0" in told
     many = ledger.numbers[0].model_copy(

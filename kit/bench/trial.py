@@ -121,4 +121,5 @@ def task(trials: Sequence[Trial]) -> dict[str, Any]:
             )
 
     plan = trials[0].bench.plan
-    return {"trials": list(trials), "metrics": plan.metrics if plan else [], "index": trials[0].index, "check": check}
+    new = [metric for metric in (plan.metrics if plan else []) if any(metric.name not in t.code for t in trials)]
+    return {"trials": list(trials), "metrics": new, "index": trials[0].index, "check": check}

@@ -110,12 +110,15 @@ def _interval(c: Comparison) -> str:
 
 
 def _seed_by_seed(c: Comparison, seeds: dict[str, list[float]]) -> str:
-    """The comparison, and where it is paired the difference of each seed."""
+    """The comparison, and where it is paired the difference of each seed and its share of the reference."""
     ours, theirs = (seeds.get(f"{run}/{c.dataset}/{c.metric}", []) for run in (c.run, c.baseline))
     if c.method != "paired t" or len(ours) != len(theirs) or len(ours) > MANY or c.low == c.high:
         return _interval(c)
     each = ", ".join(f"{one - other:.3g}" for one, other in zip(ours, theirs, strict=True))
-    return f"{_interval(c)} (by seed: {each})"
+    share, of = "", abs(sum(theirs) / len(theirs)) / 100
+    if of:
+        share = f"; in % of {c.baseline}: {c.difference / of:.2g} [{c.low / of:.2g}, {c.high / of:.2g}]"
+    return f"{_interval(c)} (by seed: {each}{share})"
 
 
 def _by_verdict(group: list[Comparison]) -> str:

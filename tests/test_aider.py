@@ -159,7 +159,7 @@ def test_what_check_refuses_goes_back(hand, server):
 def test_other_prompts_go_the_usual_way(hand, server, run):
     server.reply = lambda body: json.dumps({"text": "It held.", "settled": False})
     template = hand.common["template"]
-    values = {"arm": ARM, "number": 1, "run": "run_1", "remaining": [], "notes": ""}
+    values = {"question": "?", "arm": ARM, "number": 1, "run": "run_1", "remaining": [], "notes": ""}
     ledger = build_ledger(run.folder("faster"), {}, template)
     assert hand.ask("experiments/note", Note, ledger=ledger, **values).text == "It held."
     assert "environment" not in server.accepted[0]["body"]

@@ -23,6 +23,7 @@ def tell_numbers(ledger: "Ledger", run: str = "") -> str:
     share is told once.
     """
     wanted = {run, "run_0", *(c.baseline for c in ledger.comparisons if c.run == run)}
+    beside = {f"{other}/summary" for other in wanted - {run}}
     spreads = {n.key.removesuffix("/stderr"): n.value for n in ledger.numbers if n.statistic == "stderr"}
     lines: dict[str, list[str]] = defaultdict(list)
     timing = {name for name, about in ledger.metrics.items() if about.timing}
@@ -34,7 +35,7 @@ def tell_numbers(ledger: "Ledger", run: str = "") -> str:
             continue
         if place == "summary" and name != "num_seeds" and not ledger.comparisons:  # nothing to count yet
             continue
-        if not run or place.partition("/")[0] in wanted:
+        if not run or (place.partition("/")[0] in wanted and place not in beside):
             lines[place].append(f"{name} {_value(number, spreads)}")
             told.add(time)
     return "\n".join(f"`{place}/`: {'; '.join(values)}" for place, values in lines.items())

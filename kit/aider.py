@@ -50,10 +50,14 @@ class Aider(Chat):
         self.program = find()
 
     def ask(self, prompt: str, reply: type[Any], **values: Any) -> Any:
-        """As any chat; edits of several programs are made one after the other, for aider knows one file."""
-        trials = values.get("trials", [])
-        if len(trials) < 2:
+        """As any chat; edits of several programs are made one after the other, for aider knows one file.
+
+        A program whose start has not run is not there yet, and is left for later.
+        """
+        asked = values.get("trials", [])
+        if len(asked) < 2:
             return super().ask(prompt, reply, **values)
+        trials = [trial for trial in asked if not trial.waits]
         one_by_one = [values | {"trials": [trial], "index": trial.index, "check": None} for trial in trials]
         made = [super(Aider, self).ask(prompt, reply, **each) for each in one_by_one]
         named = [edit.model_copy(update={"path": trial.file})

@@ -89,7 +89,8 @@ def take(run: Run, server: ModelServer) -> aider.Chat:
 def trial_of(code: str, number: int = 1, trouble: str = "") -> SimpleNamespace:
     """What a prompt asks of a trial on the bench."""
     file, index = f"run_{number}/experiment.py", 100 * number
-    return SimpleNamespace(arm=ARM, number=number, kind="run", code=code, trouble=trouble, file=file, index=index)
+    about = {"file": file, "index": index, "waits": False}
+    return SimpleNamespace(arm=ARM, number=number, kind="run", code=code, trouble=trouble, **about)
 
 
 def edit(hand, code: str = CODE, index: int = 100, **values) -> str:
@@ -122,7 +123,10 @@ def test_nothing_is_paid_twice_and_another_program_is_another_call(hand, server,
 
 def test_several_programs_one_after_the_other(hand, server, run):
     trials = [trial_of(f"{CODE}n = {n}\n", n) for n in range(1, 5)]
-    edits = hand.ask("experiments/edit", Edits, trials=trials, metrics=[], index=100, check=None)
+    later = trial_of("", 5)
+    later.waits = True  # its program is not there yet
+    edits = hand.ask("experiments/edit", Edits, trials=[*trials, later], metrics=[], index=100, check=None)
+    assert not any(edit.path == later.file for edit in edits.edits)
     for trial in trials:
         own = [edit for edit in edits.edits if edit.path == trial.file]
         assert editor.apply(own, {trial.file: trial.code})[trial.file] == trial.code.replace("rate = 1", "rate = 2")

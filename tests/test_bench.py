@@ -41,7 +41,7 @@ def trials(bench: Bench, plan: Plan, max_iters: int) -> Iterator[Trial]:
     """The trials of a plan, one by one."""
     bench.adopt(plan, 60)
     for wave in bench.waves(max_iters):
-        yield from wave
+        yield from (trial for trial in wave if not trial.waits)
 
 
 def rate(new: str, old: str = "0.05") -> Edits:
@@ -269,6 +269,40 @@ def test_programs_are_written_next_to_each_other_and_mended_alone(template: Path
     assert "NameError" in asked and "Small steps" not in asked and "learning_rate = undefined_name" in asked
     mended = rate("0.3", old="undefined_name")
     assert [trial.run for trial in bench.carry_out(second, mended, 60)] == ["run_1"] and next(waves, None) is None
+
+
+def test_an_arm_and_what_starts_from_it_are_written_in_one_reply(template: Path):
+    plan = PLAN.model_copy(deep=True)
+    plan.arms[1].start_from = "large"
+    bench = bench_for(template).baseline(60)
+    bench.adopt(plan, 60)
+    waves = bench.waves(3)
+    wave = next(waves)
+    asked = prompts.render("experiments/edit", {**task(wave), "template": bench.template, "idea": IDEA})
+    assert asked.count("def descend") == 1 and "which starts from `large` as your edits leave it" in asked
+    on_top = rate("0.01", old="0.3").edits[0].model_copy(update={"path": "run_2/experiment.py"})
+    ran = bench.carry_out(wave, Edits(edits=[both("0.3", "0.01").edits[0], on_top]), 60)
+    assert [trial.run for trial in ran] == ["run_1", "run_2"] and next(waves, None) is None
+    assert "learning_rate = 0.01" in (bench.folder / "run_2" / "experiment.py").read_text()
+
+
+def test_what_starts_from_an_arm_that_failed_waits_until_that_is_mended(template: Path):
+    plan = PLAN.model_copy(deep=True)
+    plan.arms[1].start_from = "large"
+    bench = bench_for(template).baseline(60)
+    bench.adopt(plan, 60)
+    waves = bench.waves(3)
+    wave = next(waves)
+    on_top = rate("0.01", old="undefined_name").edits[0].model_copy(update={"path": "run_2/experiment.py"})
+    edits = Edits(edits=[both("undefined_name", "0.01").edits[0], on_top])
+    assert list(bench.carry_out(wave, edits, 60)) == [] and wave[1].attempt == 0
+    wave = next(waves)
+    asked = prompts.render("experiments/edit", {**task(wave), "template": bench.template, "idea": IDEA})
+    assert [trial.run for trial in wave] == ["run_1", "run_2"] and "learning_rate = undefined_name" in asked
+    mended = rate("0.3", old="undefined_name").edits[0].model_copy(update={"path": "run_1/experiment.py"})
+    assert [trial.run for trial in bench.carry_out(wave, Edits(edits=[mended]), 60)] == ["run_1"]
+    (last,) = next(waves)
+    assert last.run == "run_2" and not last.waits and "learning_rate = 0.3" in last.code
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from kit.bench.notes import LabBook
 from kit.bench.probes import Probes, run_probe
 from kit.bench.programs import Programs, Size, Unwatched, copy_template
 from kit.bench.record import record_of
-from kit.bench.trial import Trial, carry_out_together
+from kit.bench.trial import Trial, carry_out_together, is_for
 from kit.schemas import FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
 from kit.store import Intent, Key, Steps, digest, digest_of, save_json
 from kit.template import Metric, Template
@@ -153,18 +153,25 @@ class Bench:
         arms = self.plan.arms if self.plan else []
         self.trials = [Trial(self, arm, number, self.size, max_iters) for number, arm in enumerate(arms, start=1)]
         self.total_timeout = total_timeout
-        while ready := self._ready():
-            yield ready
+        while wave := self._writable():
+            yield wave
         if not any(result.ok for name, result in self.runs.items() if name != "run_0"):
             raise KitError(
                 f"No run of {self.idea.Name!r} succeeded, so there is nothing to write about. "
                 f"What was tried is in {self.folder / 'notes.md'} and {self.folder / 'logs'}."
             )
 
+    def _writable(self) -> list[Trial]:
+        """The trials that can run now, and those that start from one of them."""
+        found = self._ready()
+        for trial in self.trials:
+            if not trial.over and trial not in found and trial.arm.start_from in [t.arm.name for t in found]:
+                found.append(trial)
+        return sorted(found, key=lambda trial: trial.number)
+
     def _ready(self) -> list[Trial]:
-        """The trials that can be made now; those that never will be are closed, with the reason on record."""
+        """The trials that can run now; those that never will are closed, with the reason on record."""
         spent = sum(result.seconds for name, result in self.runs.items() if name != "run_0")
-        ran = {"run_0", *(trial.arm.name for trial in self.trials if trial.ok)}
         lost: set[str] = set()
         for trial in self.trials:
             base = trial.arm.start_from
@@ -177,18 +184,19 @@ class Bench:
             if (why := trial.closed or trial.given_up) and not trial.ok:
                 lost.add(trial.arm.name)
                 self.lab_book.write(trial.run, trial.arm, why)
-        return [trial for trial in self.trials if not trial.over and trial.arm.start_from in ran]
+        return [trial for trial in self.trials if not trial.over and not trial.waits]
 
     def carry_out(
         self, wave: Sequence[Trial], edits: editor.Edits, timeout: float, at_once: int = 1
     ) -> Iterator[Trial]:
         """Make each trial's edits and run it, `at_once` at the same time; those that ran well, as they come.
 
-        What a note on one of them settles, or what no time is left for, is not run any more.
+        What a note on one of them settles, or what no time is left for, is not run any more. A trial whose start
+        failed is left for the next wave.
         """
-        waiting = list(wave)
+        waiting = [trial for trial in wave if any(is_for(edit, trial) for edit in edits.edits)]
         while together := [trial for trial in waiting if trial in self._ready()][: max(1, at_once)]:
-            waiting = waiting[waiting.index(together[-1]) + 1 :]
+            waiting = [trial for trial in waiting if trial not in together]
             for trial in together:
                 trial.beside = len(together) - 1
                 trial.remaining = [t.arm.name for t in self.trials if not t.over and t.number > trial.number]

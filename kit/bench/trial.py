@@ -38,6 +38,12 @@ class Trial:
         return self._code or self.bench.code_of(self.arm.start_from)
 
     @property
+    def waits(self) -> bool:
+        """Whether the arm that it starts from has not run: its program is then what the edits make of that one's."""
+        ran = {result.title for result in self.bench.runs.values() if result.ok}
+        return self.arm.start_from not in {"run_0", *ran}
+
+    @property
     def over(self) -> bool:
         """Whether nothing more is to be tried: it ran, it was given up, or it is not to be run at all."""
         return bool(self.ok or self.closed or self.given_up)
@@ -121,5 +127,6 @@ def task(trials: Sequence[Trial]) -> dict[str, Any]:
             )
 
     plan = trials[0].bench.plan
-    new = [metric for metric in (plan.metrics if plan else []) if any(metric.name not in t.code for t in trials)]
+    codes = [trial.code for trial in trials if not trial.waits]
+    new = [metric for metric in (plan.metrics if plan else []) if any(metric.name not in code for code in codes)]
     return {"trials": list(trials), "metrics": new, "index": trials[0].index, "check": check}

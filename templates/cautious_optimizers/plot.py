@@ -138,7 +138,8 @@ def draw_metrics(runs: list[dict]) -> None:
     """Each metric by run and dataset: seeds are dots, their mean is a bar, the grey line is the first run's mean."""
     names = list(runs[0]["info"])
     labels = [textwrap.fill(run["label"], 22) for run in runs]
-    room = (0.1 if len(metrics) < 3 else 0.04) + 0.115 * max(1 + label.count("\n") for label in labels)  # inches for each run
+    between = 0.1 if len(metrics) < 3 else 0.04  # inches, so that all fit a page
+    room = between + 0.115 * max(1 + label.count("\n") for label in labels)  # inches for each run
     size = (WIDTH, len(metrics) * (0.6 + room * len(runs)) + 0.1)
     fig, axes = plt.subplots(len(metrics), len(names), figsize=size, squeeze=False, sharey=True)
     fig.set_layout_engine("constrained", wspace=0.06)

@@ -78,7 +78,8 @@ def draw_curves(runs: dict[str, dict], datasets: list[str], kind: str) -> tuple[
 def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
     """Each metric by run and dataset: seeds are dots, open where one did not generalize; their mean is a bar."""
     names = [textwrap.fill(shorten(run["label"]), 22) for run in runs.values()]
-    room = (0.1 if len(metrics) < 3 else 0.04) + 0.115 * max(1 + name.count("\n") for name in names)  # inches for each run
+    between = 0.1 if len(metrics) < 3 else 0.04  # inches, so that all fit a page
+    room = between + 0.115 * max(1 + name.count("\n") for name in names)  # inches for each run
     size = (WIDTH, len(metrics) * (0.6 + room * len(runs)))
     fig, axes = plt.subplots(len(metrics), len(datasets), figsize=size, squeeze=False, sharex="row", sharey=True)
     fig.set_layout_engine("constrained", wspace=0.06)

@@ -68,7 +68,8 @@ class Panel:
         """What `review/reflect` is asked with, for each reviewer who is not done and has looks left; else empty."""
         self.looking = [r for r in self.reviewers if not r.done and r.looks < num_reflections]
         return [{"review": r.review, "stance": r.stance, "round": r.looks + 1, "num_reflections": num_reflections,
-                 "index": 100 * r.number + r.looks + 1, "check": r.fits} for r in self.looking]  # fmt: skip
+                 "pictures": self.pictures, "index": 100 * r.number + r.looks + 1, "check": r.fits}
+                for r in self.looking]  # fmt: skip
 
     def follow(self, reflections: Sequence[ReviewReflection]) -> None:
         """Take what those who were asked to look again made of it."""

@@ -636,9 +636,7 @@ def test_a_change_that_the_form_does_not_take_goes_back_to_the_reviewer(run: Run
     assert panel.reviews[0].Ethical_Concerns and panel.reviews[0].Overall == first.Overall
 
 
-def test_all_that_reviewers_read_begins_alike_and_pictures_come_with_the_first_reading(
-    run: Run, script: list, tmp_path
-):
+def test_all_that_reviewers_read_begins_alike_and_pictures_come_with_every_reading(run: Run, script: list, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "page_04.png")
     [first] = ensemble(write(), size=1)
     script += [
@@ -647,7 +645,7 @@ def test_all_that_reviewers_read_begins_alike_and_pictures_come_with_the_first_r
     ]
     convene(run, "test/any", Panel(1, pictures=[tmp_path / "page_04.png"]), 3)
     assert HEARD[0].system == HEARD[1].system and write().strip() in HEARD[0].system
-    assert [len(request.pictures) for request in HEARD] == [1, 0]
+    assert [len(request.pictures) for request in HEARD] == [1, 1]
     assert write() not in HEARD[1].messages[0]["content"]
 
 

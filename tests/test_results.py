@@ -17,6 +17,7 @@ from kit import latex, results
 from kit.results.numbers import digits, plain, show_comparison, show_effect, show_measured, show_number
 from kit.results.statistics import judge, paired_t, welch
 from kit.schemas import Comparison, KitError
+from kit.store import save_json
 from kit.template import Metric, Preset, Template
 
 HAS_TEX = bool(shutil.which("tectonic") or (shutil.which("latexmk") and shutil.which("pdflatex")))
@@ -326,6 +327,23 @@ def test_the_ledger_counts_verdicts(tmp_path: Path):
     assert counts["run_1/summary/better"] == 1 and counts["run_1/summary/worse"] == 0
     assert counts["summary/num_seeds"] == counts["run_2/num_seeds"] == 4 and counts["summary/num_runs"] == 3
     assert ledger.headline() == ["loss"] and ledger.datasets() == ["flat", "steep_one"]
+
+
+def test_a_reference_that_repeats_the_baseline_is_not_a_second_comparison(tmp_path: Path):
+    losses = {"run_0": [1.0, 1.1, 1.2], "run_1": [1.0, 1.1, 1.2], "run_2": [0.9, 1.0, 1.05], "run_3": [1.0, 1.1, 1.21]}
+    for run, loss in losses.items():
+        seeds = {"loss": loss} | ({} if run == "run_0" else {"gap": [x / 2 for x in loss]})
+        means = {name: sum(values) / 3 for name, values in seeds.items()}
+        save_json(tmp_path / run / "final_info.json", {"flat": {"means": means, "seeds": seeds}})
+    metric = Metric(direction="min", headline=True)
+    template = Template(name="t", path=tmp_path, metrics={"loss": metric})
+    labels = {run: run for run in losses}
+    for reference, made in (("run_1", [("loss", "run_0"), ("gap", "run_1")]),
+                            ("run_3", [("loss", "run_0"), ("loss", "run_3"), ("gap", "run_3")])):  # fmt: skip
+        ledger = results.build_ledger(
+            tmp_path, labels, template, references={"run_2": reference}, declared={"gap": metric}
+        )
+        assert [(c.metric, c.baseline) for c in ledger.comparisons if c.run == "run_2"] == made
 
 
 def test_each_number_says_where_it_stands(tmp_path: Path):

@@ -135,11 +135,21 @@ def build_ledger(
     for run in list(runs)[1:]:
         for baseline in dict.fromkeys(["run_0", (references or {}).get(run, "run_0")]):
             if baseline in runs and baseline != run:
-                ledger.comparisons += _compare_runs(ledger, measured, run, baseline)
+                same = _repeated(measured["run_0"], measured[baseline]) if baseline != "run_0" else set()
+                made = _compare_runs(ledger, measured, run, baseline)
+                ledger.comparisons += [c for c in made if c.metric not in same]  # held against run_0 already
     ledger.numbers += _summary(ledger)
     for probe in probes:
         ledger.numbers += _probed(probe)
     return ledger
+
+
+def _repeated(one: Mapping[str, Measured], other: Mapping[str, Measured]) -> set[str]:
+    """The metrics that a run repeats from another to the last digit, in every seed of every dataset."""
+    names = {metric for values in one.values() for metric in values.seeds}
+    return {
+        m for m in names if all(name in other and other[name].seeds.get(m) == one[name].seeds.get(m) for name in one)
+    }
 
 
 def _numbers(run: str, sets: Mapping[str, Measured]) -> list[Number]:

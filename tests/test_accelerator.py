@@ -28,7 +28,8 @@ def test_a_template_measures_the_same_on_an_accelerator(template: Path, tmp_path
     for dataset, measured in here.items():
         for metric, values in measured["seeds"].items():
             if "time" not in metric:
-                assert there[dataset]["seeds"][metric] == pytest.approx(values, rel=1e-3, abs=1e-4), (dataset, metric)
+                # Another order of sums, which training blows up: by how much depends on the processor.
+                assert there[dataset]["seeds"][metric] == pytest.approx(values, rel=5e-3, abs=1e-4), (dataset, metric)
 
 
 @pytest.mark.parametrize("line, said", [

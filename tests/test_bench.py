@@ -271,12 +271,17 @@ def test_programs_are_written_next_to_each_other_and_mended_alone(template: Path
     assert [trial.run for trial in bench.carry_out(second, mended, 60)] == ["run_1"] and next(waves, None) is None
 
 
-def test_an_arm_and_what_starts_from_it_are_written_in_one_reply(template: Path):
+def chained(template: Path) -> tuple[Bench, Iterator[list[Trial]]]:
+    """A bench on which the second arm starts from the first, and its waves."""
     plan = PLAN.model_copy(deep=True)
     plan.arms[1].start_from = "large"
     bench = bench_for(template).baseline(60)
     bench.adopt(plan, 60)
-    waves = bench.waves(3)
+    return bench, bench.waves(3)
+
+
+def test_an_arm_and_what_starts_from_it_are_written_in_one_reply(template: Path):
+    bench, waves = chained(template)
     wave = next(waves)
     asked = prompts.render("experiments/edit", {**task(wave), "template": bench.template, "idea": IDEA})
     assert asked.count("def descend") == 1 and "which starts from `large` as your edits leave it" in asked
@@ -287,11 +292,7 @@ def test_an_arm_and_what_starts_from_it_are_written_in_one_reply(template: Path)
 
 
 def test_what_starts_from_an_arm_that_failed_waits_until_that_is_mended(template: Path):
-    plan = PLAN.model_copy(deep=True)
-    plan.arms[1].start_from = "large"
-    bench = bench_for(template).baseline(60)
-    bench.adopt(plan, 60)
-    waves = bench.waves(3)
+    bench, waves = chained(template)
     wave = next(waves)
     on_top = rate("0.01", old="undefined_name").edits[0].model_copy(update={"path": "run_2/experiment.py"})
     edits = Edits(edits=[both("undefined_name", "0.01").edits[0], on_top])

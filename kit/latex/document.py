@@ -82,7 +82,7 @@ class Draft(BaseModel):
     def named(self, names: Sequence[str]) -> dict[str, str]:
         """The sections that were asked for; FormatError where one is missing, or is another."""
         sections = {names[0]: self.sections[""]} if list(self.sections) == [""] and len(names) == 1 else self.sections
-        if wrong := [f"{name or 'a section without a name'}" for name in sections if name not in names]:
+        if wrong := [name or "a section without a name" for name in sections if name not in names]:
             raise FormatError(f"Not asked for: {', '.join(wrong)}. Asked for: {', '.join(names)}.")
         if missing := [f"{name}.tex" for name in names if name not in sections]:
             raise FormatError(f"The reply lacks {', '.join(missing)}.")

@@ -441,8 +441,8 @@ def test_a_probe_that_measured_too_much_and_said_a_lot_is_told_which_of_it_was_w
     code = "import json; json.dump({f'x{n}': n for n in range(99)}, open('probe.json', 'w')); print('word ' * 5000)"
     bench.look_into(1, Probe(question="?", code=code, done=False), 60)
     again = prompts.render("experiments/probe", {
-        "template": bench.template, "notes": "", "ledger": bench.ledger(), "changes": {}, "files": [], "number": 2,
-        "probes": bench.probes, "max_probes": 2, "seconds": 1, "probe_timeout": 60,
+        "template": bench.template, "plan": bench.plan, "notes": "", "ledger": bench.ledger(), "changes": {},
+        "files": [], "number": 2, "probes": bench.probes, "max_probes": 2, "seconds": 1, "probe_timeout": 60,
     })  # fmt: skip
     assert "probe.json holds 99 entries; 1 to 60 are read" in again and again.count("word") < 600
 
@@ -456,8 +456,9 @@ def test_the_next_prompts_are_told_of_every_probe(template: Path):
     bench.look_into(1, Probe(question="Does it run?", code="raise SystemExit('no luck')", done=False), 60)
     bench.look_into(2, Probe(question="Is it there early?", code=GAP, done=True), 60)
     again = prompts.render("experiments/probe", {
-        "template": bench.template, "notes": bench.lab_book, "ledger": bench.ledger(), "changes": bench.changes(),
-        "files": bench.files(), "probes": bench.probes, "number": 3, "max_probes": 3, "seconds": 1, "probe_timeout": 60,
+        "template": bench.template, "plan": bench.plan, "notes": bench.lab_book, "ledger": bench.ledger(),
+        "changes": bench.changes(), "files": bench.files(), "probes": bench.probes, "number": 3, "max_probes": 3,
+        "seconds": 1, "probe_timeout": 60,
     })  # fmt: skip
     assert "no luck" in again and "raise SystemExit" in again and "It drew probe_2_gap.png" in again
     assert "flat.npy" in again and "+learning_rate = 0.3" in again

@@ -8,7 +8,8 @@ import pytest
 
 from kit import offline, prompts
 from kit.outcomes import Outcomes
-from kit.schemas import KitError
+from kit.review import Panel
+from kit.schemas import KitError, Review
 
 ROOT = Path(__file__).parent.parent
 # What a stage gives to all its prompts when it connects (the notebooks, and Manuscript.common).
@@ -31,14 +32,14 @@ SPELT_OUT = {  # what `**task(…)`, `**paper.part(…)` and `**paper.task(…)`
 }
 
 
-def notebook_code(file: Path) -> str:
+def notebook_cells(file: Path) -> list[str]:
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def asks() -> list[tuple[str, str, set[str]]]:
     """Where, which prompt, with which values: every ask("stage/verb", …) of notebooks and kit."""
-    sources = {f.name: notebook_code(f) for f in sorted((ROOT / "notebooks").glob("0*.ipynb"))}
+    sources = {f.name: "\n".join(notebook_cells(f)) for f in sorted((ROOT / "notebooks").glob("0*.ipynb"))}
     sources |= {f.name: f.read_text(encoding="utf-8") for f in sorted((ROOT / "kit").rglob("*.py"))}
     found = []
     for name, source in sources.items():
@@ -50,7 +51,30 @@ def asks() -> list[tuple[str, str, set[str]]]:
                 given = {k.arg for k in node.keywords}
                 given = given - {None} | (SPELT_OUT[prompt] if None in given else set())
                 found.append((name, prompt, given - {"index", "check", "pictures"}))
+    return found + asks_of_many()
+
+
+def asks_of_many() -> list[tuple[str, str, set[str]]]:
+    """The same of every ask_many("stage/verb", …), whose values a notebook lists in the same cell, or a panel gives."""
+    panel = Panel(1)
+    review = panel.invite()[0]
+    panel.take([Review.model_construct()])
+    listed = {"review/review": set(review), "review/reflect": set(panel.look_again(1)[0])}
+    found = []
+    for file in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+        for cell in notebook_cells(file):
+            nodes = list(ast.walk(ast.parse(cell)))
+            called = [node for node in nodes if getattr(getattr(node, "func", None), "attr", "") == "ask_many"]
+            for call in called:
+                prompt = call.args[0].value
+                keys = {key.value for node in nodes if isinstance(node, ast.Dict) for key in node.keys}
+                found.append((file.name, prompt, (listed.get(prompt) or keys) - {"index", "check", "pictures"}))
     return found
+
+
+def test_every_prompt_is_asked_somewhere():
+    of_the_quiz = {name for name in prompts.prompt_names() if name.startswith("quiz/")}  # asked by a template's program
+    assert {prompt for _, prompt, _ in asks()} | of_the_quiz | {"experiments/aider"} == set(prompts.prompt_names())
 
 
 @pytest.mark.parametrize(
@@ -60,7 +84,7 @@ def test_ask_gives_what_the_prompt_names(where: str, prompt: str, given: set[str
     needed = prompts.value_names(prompt)
     common = COMMON[prompt.partition("/")[0]]
     assert needed <= given | common, f"{where}: {prompt} lacks {needed - given - common}"
-    assert given <= needed | {"section", "references", "round", "num_cite_rounds", "num_reflections"}, (
+    assert given <= needed | {"references"}, (  # which a draft reads through a file that its sections name
         f"{where}: {prompt} does not use {given - needed}"
     )
 

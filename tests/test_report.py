@@ -111,7 +111,7 @@ def test_stopped_after_the_experiments(begun: Run):
     assert "The late one" in words, "a planned run that was not made is on record"
     assert "How it fell" in words and html.count("data:image/png;base64,") == 1
     assert words.index("predicted") < words.index("Curves") < words.index("Numbers") < words.index("The review")
-    assert "○ 2 inconclusive" in words and "Final loss" in words
+    assert "= 2 identical" in words and "Final loss" in words
     assert "It is not." in words and "That it would be." in words and "Why is it so?" in words and "gap 1" in words
 
 

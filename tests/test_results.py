@@ -77,6 +77,7 @@ def test_means_with_standard_errors_are_compared_where_the_number_of_seeds_is_de
     [
         (-2, -1, "min", "better"), (-2, -1, "max", "worse"), (1, 2, "min", "worse"), (1, 2, "max", "better"),
         (-1, 2, "min", "inconclusive"), (0, 1, "max", "inconclusive"), (-1, 0, "min", "inconclusive"),
+        (0, 0, "min", "identical"),
     ],
 )  # fmt: skip
 def test_a_verdict_follows_from_interval_and_direction(low: float, high: float, direction: str, verdict: str):
@@ -108,9 +109,9 @@ def test_without_direction_or_spread_there_is_no_verdict(ours: list, theirs: lis
     assert c.difference == pytest.approx(sum(ours) / len(ours) - sum(theirs) / len(theirs))
 
 
-def test_what_did_not_change_at_all_is_inconclusive():
+def test_what_did_not_change_at_all_is_identical():
     c = compare(measured(OURS), measured(OURS))
-    assert (c.verdict, c.low, c.high, c.p_value) == ("inconclusive", 0, 0, 1)
+    assert (c.verdict, c.low, c.high, c.p_value) == ("identical", 0, 0, 1)
     missing = results.compare(measured(OURS), measured(OURS), "other", LOSS, dataset="d", run="run_1", baseline="run_0")
     assert "missing" in missing.reason
 
@@ -321,9 +322,10 @@ def test_the_ledger_counts_verdicts(tmp_path: Path):
     ledger = make_ledger(tmp_path)
     counts = {n.key: n.value for n in ledger.numbers if n.statistic == "count"}
     assert [c.verdict for c in ledger.comparisons if c.metric == "loss"] == [
-        "better", "inconclusive", "worse", "inconclusive"]  # fmt: skip
-    assert counts["summary/better"] == counts["summary/worse"] == 1 and counts["summary/inconclusive"] == 2
-    assert counts["summary/num_comparisons"] == 4 and counts["summary/expected_by_chance"] == pytest.approx(0.2)
+        "better", "identical", "worse", "identical"]  # fmt: skip
+    assert counts["summary/better"] == counts["summary/worse"] == 1 and counts["summary/inconclusive"] == 0
+    assert counts["summary/identical"] == 2, "on record, and not among what chance could have decided:"
+    assert counts["summary/num_comparisons"] == 2 and counts["summary/expected_by_chance"] == pytest.approx(0.1)
     assert counts["run_1/summary/better"] == 1 and counts["run_1/summary/worse"] == 0
     assert counts["summary/num_seeds"] == counts["run_2/num_seeds"] == 4 and counts["summary/num_runs"] == 3
     assert ledger.headline() == ["loss"] and ledger.datasets() == ["flat", "steep_one"]
@@ -363,7 +365,7 @@ def test_a_model_is_told_a_run_with_its_seeds_and_all_runs_without(tmp_path: Pat
         assert "run_1 against run_0, loss: flat -0.101 [-0.116, -0.0864] better" in told
         seeds = "(by seed: -0.1, -0.111, -0.089, -0.105; in % of run_0: -20 [-23, -17])"
         assert (seeds in told) == bool(run) != ("run_2" in told)
-        assert "steep_one the same in every seed" in told
+        assert "steep_one identical in every seed" in told
         assert "Not comparable (fewer than two seeds: no spread to judge by): seconds of run_1 against run_0" in told
     many = ledger.numbers[0].model_copy(
         update={"key": "probe_1/x", "seeds": [float(n) for n in range(20)], "value": 9.5}
@@ -485,7 +487,7 @@ def test_every_number_and_both_directions_of_each_comparison_are_there(tmp_path:
     [one] = re.findall(r"\{flat/loss\}\{run_1\}\{run_0\}\{(.*)\}\{(\w+)\}", text)
     [other] = re.findall(r"\{flat/loss\}\{run_0\}\{run_1\}\{(.*)\}\{(\w+)\}", text)
     assert (one[1], other[1]) == ("better", "worse") and one[0].startswith(r"\ensuremath{-") and other[0][0].isdigit()
-    assert r"\KitNumber{summary/expected_by_chance}{0.2}" in text and r"\KitNumber{summary/confidence}{95}" in text
+    assert r"\KitNumber{summary/expected_by_chance}{0.1}" in text and r"\KitNumber{summary/confidence}{95}" in text
 
 
 def test_times_of_all_datasets_together_stand_once(tmp_path: Path):

@@ -131,7 +131,8 @@ def note(values: dict[str, Any], dice: random.Random) -> Note:
     arm, ledger, run = values["arm"], values["ledger"], values["run"]
     counts = ledger.verdicts(run)
     decided = counts["better"] + counts["worse"] + counts["inconclusive"]
-    parts = [_counted(counts, decided) if decided else "Nothing could be compared with the baseline."]
+    nothing = "Nothing differs from" if counts["identical"] else "Nothing could be compared with"
+    parts = [_counted(counts, decided) if decided else f"{nothing} the baseline."]
     for metric in ledger.headline():
         parts.append(_by_dataset(ledger, metric, run))
     parts.append(f"The prediction was: {arm.prediction}")

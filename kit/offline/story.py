@@ -10,12 +10,13 @@ from kit.letters import escape
 from kit.offline.experiments import number_word
 from kit.schemas import Arm, Comparison, Number
 
-VERDICTS = ("better", "worse", "inconclusive")  # those that a comparison has which could be made
+VERDICTS = ("better", "worse", "inconclusive", "identical")  # those that a comparison has which could be made
 STANDING = {
     "better": "{is} ahead of the baseline wherever a difference can be told",
     "worse": "{is} behind the baseline wherever a difference can be told",
     "mixed": "{is} ahead of the baseline in some comparisons and behind it in others",
     "inconclusive": "cannot be told from the baseline",
+    "identical": "{is} the baseline's equal in every seed",
     "not comparable": "{is} not compared with the baseline",
 }
 REASONS = {  # how the ledger says it → how a text says it that is about all metrics
@@ -176,7 +177,7 @@ class Story:
 
     def by_chance(self, run: str = "") -> bool:
         """Whether as many decided comparisons as these would be no surprise if nothing had an effect."""
-        made = [c for c in self.made if run in ("", c.run)]
+        made = [c for c in self.made if run in ("", c.run) and c.verdict != "identical"]
         decided = sum(c.verdict != "inconclusive" for c in made)
         rate = 1 - made[0].confidence if made else 0.0
         odds = (math.comb(len(made), k) * rate**k * (1 - rate) ** (len(made) - k) for k in range(decided))
@@ -191,7 +192,7 @@ class Story:
     def clearest(self, run: str = "") -> Comparison | None:
         """The comparison that says most: decided, in the deciding metric, then by its share of the baseline."""
         mine = [c for c in self.made if run in ("", c.run)]
-        decided = [c for c in mine if c.verdict != "inconclusive"]
+        decided = [c for c in mine if c.verdict in ("better", "worse")]
         if not decided:  # what comes closest to a decision
             return max(mine, key=lambda c: abs(c.effect or 0), default=None)
         base = {n.key: abs(n.value) for n in self.ledger.numbers}

@@ -17,8 +17,10 @@ from kit.results.told import tell_comparisons, tell_numbers
 from kit.schemas import Comparison, KitError, Number, Probed
 from kit.template import Metric, Preset, Template
 
-MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "not comparable": "–"}
-TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad", "inconclusive": "soft", "not comparable": "soft"}
+MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "identical": "=", "not comparable": "–"}
+JUDGED = ("better", "worse", "inconclusive")  # the verdicts that come from an interval
+TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad", "inconclusive": "soft", "identical": "soft",
+                               "not comparable": "soft"}  # fmt: skip
 
 
 class Ledger(BaseModel):
@@ -204,14 +206,14 @@ def _compare_runs(ledger: Ledger, measured: Mapping, run: str, baseline: str) ->
 
 
 def _summary(ledger: Ledger) -> list[Number]:
-    """Counts over the headline comparisons, for all runs and for each."""
-    counts = []
+    """Counts over the headline comparisons, for all runs and for each; what is identical is not counted as compared."""
+    counts, same = [], ["identical"] if ledger.verdicts()["identical"] else []
     for place, run in [("summary", ""), *((f"{run}/summary", run) for run in list(ledger.runs)[1:])]:
         verdicts = ledger.verdicts(run)
-        counts += [_count(f"{place}/{name}", verdicts[name], run) for name in ("better", "worse", "inconclusive")]
-        decided = sum(n for verdict, n in verdicts.items() if verdict != "not comparable")
-        counts.append(_count(f"{place}/num_comparisons", decided, run))
-        counts.append(_count(f"{place}/expected_by_chance", round(decided * (1 - CONFIDENCE), 2), run))
+        counts += [_count(f"{place}/{name}", verdicts[name], run) for name in [*JUDGED, *same]]
+        judged = sum(verdicts[name] for name in JUDGED)
+        counts.append(_count(f"{place}/num_comparisons", judged, run))
+        counts.append(_count(f"{place}/expected_by_chance", round(judged * (1 - CONFIDENCE), 2), run))
     seeds = [n.value for n in ledger.numbers if n.key.endswith("/num_seeds")]
     of_all = {"num_runs": len(ledger.runs), "confidence": 100 * CONFIDENCE, "num_seeds": min(seeds, default=0)}
     return [*counts, *(_count(f"summary/{name}", value, "") for name, value in of_all.items())]

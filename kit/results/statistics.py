@@ -46,7 +46,9 @@ def compare(
 
 
 def judge(low: float, high: float, direction: str) -> Verdict:
-    """The verdict of an interval: decided only where it leaves out zero."""
+    """The verdict of an interval: decided only where it leaves out zero; one without width is of equal values."""
+    if low == high == 0:
+        return "identical"
     if low <= 0 <= high:
         return "inconclusive"
     return "better" if (high < 0) == (direction == "min") else "worse"

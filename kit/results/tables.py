@@ -9,7 +9,8 @@ from kit.results.ledger import Ledger
 from kit.results.numbers import plain, show_comparison, show_effect, show_measured
 from kit.schemas import Comparison
 
-MARKS = {"better": r"\kitbetter", "worse": r"\kitworse", "inconclusive": r"\kitopen", "not comparable": r"\kitnomark"}
+MARKS = {"better": r"\kitbetter", "worse": r"\kitworse", "inconclusive": r"\kitopen", "identical": r"\kitsame",
+         "not comparable": r"\kitnomark"}  # fmt: skip
 METHODS = {"paired t": "paired over seeds", "Welch": "by Welch's method"}
 LINES = 44  # in one float
 LETTERS = 104  # side by side in one table, at the size of its type

@@ -105,15 +105,15 @@ def _groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], lis
 def _interval(c: Comparison) -> str:
     if c.low is None:
         return f"{c.dataset} {c.verdict} ({c.reason})"
-    if c.low == c.high == 0:
-        return f"{c.dataset} the same in every seed"
+    if c.verdict == "identical":
+        return f"{c.dataset} identical in every seed"
     return f"{c.dataset} {c.difference:.3g} [{c.low:.3g}, {c.high:.3g}] {c.verdict}"
 
 
 def _seed_by_seed(c: Comparison, seeds: dict[str, list[float]]) -> str:
     """The comparison, and where it is paired the difference of each seed and its share of the reference."""
     ours, theirs = (seeds.get(f"{run}/{c.dataset}/{c.metric}", []) for run in (c.run, c.baseline))
-    if c.method != "paired t" or len(ours) != len(theirs) or len(ours) > MANY or c.low == c.high:
+    if c.method != "paired t" or len(ours) != len(theirs) or len(ours) > MANY or c.verdict == "identical":
         return _interval(c)
     each = ", ".join(f"{one - other:.3g}" for one, other in zip(ours, theirs, strict=True))
     share, of = "", abs(sum(theirs) / len(theirs)) / 100

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-Verdict = Literal["better", "worse", "inconclusive", "not comparable"]
+# identical: the same in every seed, to the last digit. Nothing is left open there, and nothing was decided by chance.
+Verdict = Literal["better", "worse", "inconclusive", "identical", "not comparable"]
 
 
 class Number(BaseModel):

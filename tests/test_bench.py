@@ -492,11 +492,14 @@ def test_figures_are_drawn_again_and_a_failure_leaves_the_former_ones(template: 
     assert drawing.bench.draw(60).pictures[0].read_bytes() == former, "run again, the same is looked at as before"
 
 
-def test_blank_and_double_figures_are_seen(template: Path):
+def test_blank_and_double_figures_are_seen_and_such_as_fit_no_page(template: Path):
     code = (template / "plot.py").read_text()
-    (template / "plot.py").write_text(code + 'fig.savefig("zz.png", dpi=120)\nplt.figure().savefig("blank.png")\n')
+    more = 'fig.savefig("zz.png", dpi=120)\nplt.figure().savefig("blank.png")\n'
+    (template / "plot.py").write_text(code + more + 'fig.set_size_inches(3, 6)\nfig.savefig("zzz.png")\n')
     drawing = ran(template).draw(60)
-    assert drawing.faults() == ["blank.png is blank.", "zz.png is the same picture as loss_steep.png."]
+    blank, twin, tall = drawing.faults()
+    assert (blank, twin) == ("blank.png is blank.", "zz.png is the same picture as loss_steep.png.")
+    assert tall == "zzz.png is 2.0 times as high as wide: in the paper it is higher than a page."
 
 
 def test_a_plot_that_never_draws_is_named(template: Path):

@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import os
+import runpy
 import statistics
 import subprocess
 import sys
@@ -379,6 +380,21 @@ def test_a_template_keeps_the_contract(name: str):
     assert all(idea.Title and idea.Experiment for idea in template.seed_ideas)
     for file in ("plot.py", "prompt.json", "seed_ideas.json", "README.md"):
         assert (template.path / file).is_file(), file
+
+
+@pytest.mark.parametrize("name", ["diffusion_2d", "grokking", "cautious_optimizers"])
+def test_a_figure_has_a_panel_for_a_metric_that_tells_runs_apart(name: str):
+    tells_apart = runpy.run_path(str(load_template(name).path / "plot.py"))["tells_apart"]
+    first = {"means": {"m": 2.0, "n": 5.0}, "seeds": {"m": [1.0, 3.0], "n": [4.0, 6.0]}}
+    other = first | {"seeds": {"m": [1.0, 3.0], "n": [6.0, 4.0]}}
+    only_later = {"means": {"m": 2.0}, "seeds": {"m": [1.0, 3.0]}}
+    infos = [{"a": first}, {"a": first}, {"a": other}, {"a": only_later}]
+    runs = [{"info": info} for info in infos]
+    runs = runs if name == "cautious_optimizers" else {f"run_{n}": run for n, run in enumerate(runs)}
+    assert not tells_apart(runs, "m"), "the same in all"
+    assert tells_apart(runs, "n"), "the same mean, of other seeds"
+    alone = runs[:1] if isinstance(runs, list) else {"run_0": runs["run_0"]}
+    assert tells_apart(alone, "m"), "a run by itself is shown"
 
 
 @pytest.mark.parametrize("name", template_names())

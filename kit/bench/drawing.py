@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from kit.bench.bench import Bench
 
 
+PAGE = 1.45  # height over width of what fits the text of a page, with a caption
+
+
 class Drawing:
     """plot.py as it stands, what it drew, and what is wrong with that."""
 
@@ -41,13 +44,16 @@ class Drawing:
         return [self.home / name for name in self.figures]
 
     def faults(self) -> list[str]:
-        """What a program can see is wrong: pictures that are blank, or the same twice."""
+        """What a program can see is wrong: pictures that are blank, higher than a page, or the same twice."""
         found: list[str] = []
         seen: dict[bytes, str] = {}
         for file in self.pictures:
             twin = seen.setdefault(file.read_bytes(), file.name)
+            tall = _height(file)
             if _is_blank(file):
                 found.append(f"{file.name} is blank.")
+            elif tall > PAGE:
+                found.append(f"{file.name} is {tall:.1f} times as high as wide: in the paper it is higher than a page.")
             elif twin != file.name:
                 found.append(f"{file.name} is the same picture as {twin}.")
         return found
@@ -95,6 +101,14 @@ class Drawing:
     def _repr_html_(self) -> str:
         trouble = show.paragraph(f"plot.py: {self.trouble}", "bad") if self.trouble else ""
         return show.block(trouble, show.gallery(self.pictures))
+
+
+def _height(file: Path) -> float:
+    """Of a picture as wide as 1."""
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        return picture.height / picture.width
 
 
 def _is_blank(file: Path) -> bool:

@@ -134,6 +134,13 @@ def draw_trajectories(runs: list[dict]) -> None:
     save(fig, "trajectories.png")
 
 
+def tells_apart(runs: list[dict], metric: str) -> bool:
+    """Whether any run differs in a metric from another: one that is the same in all of them needs no panel."""
+    seen = [[d.get("seeds", d["means"]).get(metric) for d in run["info"].values()] for run in runs]
+    seen = [each for each in seen if any(value is not None for value in each)]  # of the runs that report it
+    return len(seen) < 2 or any(each != seen[0] for each in seen)
+
+
 def draw_metrics(runs: list[dict]) -> None:
     """Each metric by run and dataset: seeds are dots, their mean is a bar, the grey line is the first run's mean."""
     names = list(runs[0]["info"])
@@ -198,6 +205,7 @@ if __name__ == "__main__":
     if Path("metrics.json").is_file():
         metrics |= json.loads(Path("metrics.json").read_text(encoding="utf-8"))
     found = read_runs()
+    metrics = {name: title for name, title in metrics.items() if tells_apart(found, name)} or metrics
     draw_loss_curves(found)
     draw_trajectories(found)
     draw_metrics(found)

@@ -75,6 +75,13 @@ def draw_curves(runs: dict[str, dict], datasets: list[str], kind: str) -> tuple[
     return fig, axes
 
 
+def tells_apart(runs: dict[str, dict], metric: str) -> bool:
+    """Whether any run differs in a metric from another: one that is the same in all of them needs no panel."""
+    seen = [[d.get("seeds", d["means"]).get(metric) for d in run["info"].values()] for run in runs.values()]
+    seen = [each for each in seen if any(value is not None for value in each)]  # of the runs that report it
+    return len(seen) < 2 or any(each != seen[0] for each in seen)
+
+
 def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
     """Each metric by run and dataset: seeds are dots, open where one did not generalize; their mean is a bar."""
     names = [textwrap.fill(shorten(run["label"]), 22) for run in runs.values()]
@@ -128,6 +135,7 @@ if __name__ == "__main__":
     if Path("metrics.json").is_file():
         metrics |= json.loads(Path("metrics.json").read_text(encoding="utf-8"))
     found = read_runs()
+    metrics = {name: title for name, title in metrics.items() if tells_apart(found, name)} or metrics
     names = [str(name) for name in next(iter(found.values()))["datasets"]]
     draw_accuracy(found, names)
     draw_losses(found, names)

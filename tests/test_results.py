@@ -318,6 +318,21 @@ def make_ledger(folder: Path, template: Template | None = None, **more: Any) -> 
     return results.build_ledger(folder, LABELS, template, **more)
 
 
+def test_what_is_identical_on_all_datasets_is_told_once_and_has_no_rows(tmp_path: Path):
+    ledger = make_ledger(tmp_path)
+    before = results.tables(ledger)["comparisons"]
+    assert before.count("identical") == 2 and "has no row" not in before, "beside a dataset on which something differs"
+    for c in ledger.comparisons:
+        if c.run == "run_2" and c.metric == "loss":
+            c.verdict = "identical"
+    after = results.tables(ledger)["comparisons"]
+    assert after.count("steep") == 1 < before.count("steep") and "identical in every seed, or" in after
+    assert "run_2 against run_0, loss: identical in every seed of every dataset" in ledger.for_prompt()
+    for c in ledger.comparisons:
+        c.verdict = "identical" if c.low is not None else c.verdict
+    assert list(results.tables(ledger)) == ["results", "timing"]
+
+
 def test_the_ledger_counts_verdicts(tmp_path: Path):
     ledger = make_ledger(tmp_path)
     counts = {n.key: n.value for n in ledger.numbers if n.statistic == "count"}

@@ -22,7 +22,7 @@ T = TypeVar("T")
 def tables(ledger: Ledger) -> dict[str, str]:
     """Whole table floats by name: results, comparisons, and timing where there are times."""
     made = {"results": _values(ledger, ledger.headline(), "results", _results_caption(ledger))}
-    if any(c.low is not None for c in ledger.comparisons if c.metric in ledger.headline()):
+    if any(_speaking(ledger, metric) for metric in ledger.headline()):
         made["comparisons"] = _comparisons(ledger)
     times = [name for name, about in ledger.metrics.items() if about.timing]
     if times:
@@ -123,9 +123,7 @@ def _timing_caption(ledger: Ledger, times: list[str]) -> str:
 def _comparisons(ledger: Ledger) -> str:
     units: list[list[Row]] = []
     for metric in ledger.headline():
-        mine = [c for c in ledger.comparisons if c.metric == metric]
-        pairs = dict.fromkeys((c.run, c.baseline) for c in mine)
-        groups = [[c for c in mine if (c.run, c.baseline) == pair] for pair in pairs]
+        groups = _speaking(ledger, metric)
         if not groups:
             continue
         first, *others = [list(_group_rows(ledger, group)) for group in groups]
@@ -140,7 +138,19 @@ def _comparisons(ledger: Ledger) -> str:
         rf"Each run less {reference}: mean difference with its {level}\,\% interval, {methods}; its size in units of "
         "its standard deviation over seeds; and the verdict that follows from interval and direction."
     )
+    shown = sum(len(group) for metric in ledger.headline() for group in _speaking(ledger, metric))
+    if shown < ledger.verdicts().total():
+        caption += " What is identical in every seed, or cannot be compared, has no row."
     return _floats("comparisons", caption, parts)
+
+
+def _speaking(ledger: Ledger, metric: str) -> list[list[Comparison]]:
+    """The comparisons by metric in groups of two runs, but for those that are all identical or not comparable."""
+    groups: dict[tuple[str, str], list[Comparison]] = {}
+    for c in ledger.comparisons:
+        if c.metric == metric:
+            groups.setdefault((c.run, c.baseline), []).append(c)
+    return [group for group in groups.values() if not {c.verdict for c in group} <= {"identical", "not comparable"}]
 
 
 def _group_rows(ledger: Ledger, group: list[Comparison]) -> Iterator[Row]:

@@ -60,6 +60,8 @@ def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
     for (one, other, metric), group in _groups(c for c in ledger.comparisons if run in ("", c.run)).items():
         if all(c.low is None for c in group) and len({c.reason for c in group}) == 1:
             untold[group[0].reason, f"{one} against {other}"].append(metric)
+        elif len(group) > 1 and all(c.verdict == "identical" for c in group):
+            lines.append(f"{one} against {other}, {metric}: identical in every seed of every dataset")
         elif run and metric in ledger.headline():
             lines.append(f"{one} against {other}, {metric}: {'; '.join(_seed_by_seed(c, seeds) for c in group)}")
         else:

@@ -222,7 +222,7 @@ def test_a_run_builds_on_what_an_earlier_one_found(whole: Run, tmp_path: Path):
                        num_ideas=1, build_on=[str(whole.path)], max_runs=3)  # fmt: skip
     first = json.loads((tmp_path / "next" / "chats" / "ideas.jsonl").read_text().splitlines()[0])
     asked, review = first["messages"][0]["content"], json.loads((home(whole) / "review.json").read_text())
-    assert first["prompt"] == "ideas/propose" and "room for 3:" in asked
+    assert first["prompt"] == "ideas/propose" and "for 3 beside the baseline" in asked
     assert f"`{home(whole).name}`" in asked and re.search(r"It came out: comparisons \d+ (better|worse|incon)", asked)
     assert f"reviewed {review['Overall']} out of 10, {review['Decision']}" in asked
     (record,) = Run(tmp_path / "next").archive().records

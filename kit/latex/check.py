@@ -156,6 +156,6 @@ def _literals(lines: list[str], settings: Collection[str], strict: Collection[st
             continue
         for literal in NUMBER.findall(QUIET.sub(" ", line)):
             if not YEAR.fullmatch(literal) and literal not in settings:
-                words = f"The number {literal} in {section} is typed, not taken from the ledger"
+                words = f"The number {literal} in {section} is typed, and no setting that stands in the code"
                 message = rf"{words}: use \val{{key}} or words."
                 yield Problem(kind="literal number", message=message, line=number)

@@ -206,13 +206,13 @@ def _compare_runs(ledger: Ledger, measured: Mapping, run: str, baseline: str) ->
 
 
 def _summary(ledger: Ledger) -> list[Number]:
-    """Counts over the headline comparisons, for all runs and for each; what is identical is not counted as compared."""
+    """Counts over the headline comparisons, for all runs and for each; chance could not decide what is identical."""
     counts, same = [], ["identical"] if ledger.verdicts()["identical"] else []
     for place, run in [("summary", ""), *((f"{run}/summary", run) for run in list(ledger.runs)[1:])]:
         verdicts = ledger.verdicts(run)
         counts += [_count(f"{place}/{name}", verdicts[name], run) for name in [*JUDGED, *same]]
         judged = sum(verdicts[name] for name in JUDGED)
-        counts.append(_count(f"{place}/num_comparisons", judged, run))
+        counts.append(_count(f"{place}/num_comparisons", judged + verdicts["identical"], run))
         counts.append(_count(f"{place}/expected_by_chance", round(judged * (1 - CONFIDENCE), 2), run))
     seeds = [n.value for n in ledger.numbers if n.key.endswith("/num_seeds")]
     of_all = {"num_runs": len(ledger.runs), "confidence": 100 * CONFIDENCE, "num_seeds": min(seeds, default=0)}

@@ -11,9 +11,10 @@ from kit.archive import Archive
 from kit.llm import call_table, connect, total_cost, volume
 from kit.llm.ledger import money
 from kit.llm.providers import Completion
-from kit.llm.replies import find_object, parse_reply, schema_text, strict_schema
+from kit.llm.replies import find_object, parse_reply, strict_schema
+from kit.llm.shape import shape
 from kit.outcomes import Outcomes
-from kit.schemas import Choices, FormatError, Idea, KitError, Plan, Reflection, Review
+from kit.schemas import Choices, FormatError, Idea, KitError, Plan, Reflection, Review, ReviewReflection
 from kit.template import Template
 from kit.workspace import Run
 
@@ -111,11 +112,22 @@ def test_of_many_the_first_goes_ahead(chat, script):
     assert chat.ask_many("ideas/propose", Idea, []) == []
 
 
-def test_a_schema_is_told_without_ornament():
-    told = schema_text(Plan)
-    assert json.loads(told)["required"] == ["question", "arms"] and max(map(len, told.splitlines())) < 140
-    named = json.loads(told)["$defs"]["Arm"]["properties"]
-    assert "title" in named and "title" not in named["title"]
+def test_the_form_of_a_reply_is_told_a_line_a_field():
+    told = shape(Plan)
+    assert '\n "seeds": whole number  // seeds of every run' in told and "at least 0; 0 if left out\n" in told
+    assert '\n "arms": [{\n  "name": text  // lower case, words joined by underscores; matches ^[a-z0-9]' in told
+    assert '\n  "role": "variant" or "control" or "ablation" or "reference"  // ' in told
+    assert "}, …]  // at least 1\n" in told and max(map(len, told.splitlines())) < 170
+    assert '\n "Overall": 1 to 10\n' in shape(Review) and '"Ethical Concerns": true or' in shape(Review)
+    correction = shape(ReviewReflection)
+    assert '"value": whole number or true or false or text or [text, …]  // the whole field' in correction
+
+
+@pytest.mark.parametrize("reply", [Plan, Review, ReviewReflection, Idea])
+def test_the_form_names_every_field_that_the_provider_is_given(reply):
+    schema = strict_schema(reply)
+    parts = [schema, *schema.get("$defs", {}).values()]
+    assert all(f'"{name}": ' in shape(reply) for part in parts for name in part.get("properties", {}))
 
 
 def test_an_unknown_price_is_never_nothing():

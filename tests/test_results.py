@@ -330,7 +330,9 @@ def test_what_is_identical_on_all_datasets_is_told_once_and_has_no_rows(tmp_path
     assert "run_2 against run_0, loss: identical in every seed of every dataset" in ledger.for_prompt()
     for c in ledger.comparisons:
         c.verdict = "identical" if c.low is not None else c.verdict
-    assert list(results.tables(ledger)) == ["results", "timing"]
+    tables = results.tables(ledger)
+    assert list(tables) == ["results", "timing"] and tables["results"].count(r"\pm") == 3, "one row, and the caption"
+    assert "the baseline, and all runs & " in tables["results"] and "Variant" not in tables["results"]
 
 
 def test_the_ledger_counts_verdicts(tmp_path: Path):

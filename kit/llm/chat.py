@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from kit import prompts
 from kit.llm import budget, pictures
 from kit.llm.providers import Completion, Request, find_provider, load_answer
-from kit.llm.replies import has_grammar, parse_reply, schema_text
+from kit.llm.replies import has_grammar, parse_reply
+from kit.llm.shape import shape
 from kit.schemas import FormatError, KitError
 from kit.store import Intent, Key, Step, dumps, save
 from kit.workspace import Run
@@ -99,7 +100,7 @@ class Chat:
         everything = self.common | values
         text = prompts.render(prompt, everything)
         if not has_grammar(reply):
-            text += "\n\n" + prompts.render("_fragments/json_reply", {"schema": schema_text(reply)})
+            text += "\n\n" + prompts.render("_fragments/json_reply", {"shape": shape(reply)})
         system = prompts.render(f"{self.stage}/system", self.common)
         message = {"role": "user", "content": text}
         return Request(self.model_name, prompt, system, [message], everything, reply, self.seed, index)

@@ -10,18 +10,12 @@ from kit.schemas import FormatError
 
 T = TypeVar("T", bound=BaseModel)
 UNSAID = {"minimum", "maximum", "pattern", "minItems", "maxItems", "default", "title"}
-WIDTH = 100  # letters of a schema on one line
 FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 
 
 def has_grammar(reply: type[BaseModel]) -> bool:
     """True for types with a text form of their own (SEARCH/REPLACE blocks, a LaTeX section)."""
     return hasattr(reply, "parse")
-
-
-def schema_text(reply: type[BaseModel]) -> str:
-    """The JSON schema of a reply, as the model reads it: a line for what fits on one, without the titles."""
-    return _laid_out(_without(reply.model_json_schema(by_alias=True), {"title"}))
 
 
 def strict_schema(reply: type[BaseModel]) -> dict:
@@ -54,16 +48,6 @@ def _closed(node: Any) -> Any:
     if fields := node.get("properties"):
         kept |= {"additionalProperties": False, "required": list(fields)}
     return kept
-
-
-def _laid_out(node: Any, depth: int = 0) -> str:
-    """JSON in lines, each as long as it may be."""
-    line = json.dumps(node, ensure_ascii=False)
-    if len(line) <= WIDTH or not isinstance(node, dict):
-        return line
-    margin = "\n" + " " * (depth + 1)
-    parts = [f"{margin}{json.dumps(name)}: {_laid_out(part, depth + 1)}" for name, part in node.items()]
-    return "{" + ",".join(parts) + "\n" + " " * depth + "}"
 
 
 def parse_reply(text: str, reply: type[T]) -> T:

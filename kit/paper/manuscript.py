@@ -250,13 +250,14 @@ class Manuscript:
         return [*problems, *latex.claims(tex, verdicts | turned), *latex.unseen(tex, figures, wanted)]
 
     def settings(self) -> set[str]:
-        """Numbers that stand in the code of runs and probes, as they are written there: the text may name them."""
+        """Numbers that stand in the code of runs and probes, and the lengths of its ranges: the text may name them."""
         found = set()
         files = [*self.home.glob("run_*/experiment.py"), *self.home.glob("probes/*/analysis.py")]
         for code in {file.read_text(encoding="utf-8") for file in files}:
             for token in tokenize.generate_tokens(io.StringIO(code).readline):
                 if token.type == tokenize.NUMBER and not isinstance(value := ast.literal_eval(token.string), complex):
                     found |= {token.string, f"{value:g}"}
+            found |= _lengths(code)
         return found
 
     def points(self, build: Build) -> list[str]:
@@ -300,6 +301,17 @@ class Manuscript:
                  for name, body in self.sections.items())  # fmt: skip
         size = f"{sum(words.values()):,} words in LaTeX, {len(self.references)} references to choose from"
         return show.block(show.title(self.idea.Title, show.tinted(size, "soft")), *texts)
+
+
+def _lengths(code: str) -> set[str]:
+    """How long the ranges of a program are whose bounds are written out: range(21, 51) are 30 steps."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+            bounds = [getattr(bound, "value", None) for bound in node.args]
+            if bounds and all(type(bound) is int for bound in bounds) and 0 not in bounds[2:]:
+                found.add(str(len(range(*bounds))))
+    return found
 
 
 def title(section: str) -> str:

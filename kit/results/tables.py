@@ -71,7 +71,9 @@ def _metric_rows(ledger: Ledger, metric: str, datasets: Sequence[str]) -> Iterat
     unit = f" ({escape(about.unit)})" if about.unit else ""
     heading = rf"\emph{{{_label(ledger, metric)}{unit}{'' if about.timing else arrow}}}"
     yield _heading(heading, len(datasets) + 1)
-    for run, title in ledger.runs.items():
+    mine = [c for c in ledger.comparisons if c.metric == metric]
+    same = {c.verdict for c in mine} == {"identical"} and {c.run for c in mine} == set(list(ledger.runs)[1:])
+    for run, title in {mine[0].run: "the baseline, and all runs"}.items() if same else ledger.runs.items():
         name = escape(title) + (r"\,$^\dagger$" if run in ledger.flagged else "")
         yield _lines(title), " & ".join([name, *(_cell(ledger, run, d, metric) for d in datasets)]) + r" \\"
 

@@ -54,7 +54,7 @@ def by_schema(body: dict) -> str:
         if field in fields:
             return json.dumps(reply)
     order = ["verdict", "query", "idea", "Hypothesis"]  # no schema: the form stands in the prompt
-    return json.dumps(REPLIES[next(f for f in order if f'\\"{f}\\": {{' in words)])
+    return json.dumps(REPLIES[next(f for f in order if f'\\"{f}\\": ' in words)])
 
 
 def _schema(body: dict) -> dict:

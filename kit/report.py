@@ -216,7 +216,7 @@ class Expense:
 
 def signs(count: Counter) -> show.Html:
     """A count of verdicts, in signs."""
-    words = (f'<span class="kit-{ledger.TONES[verdict]}" title="{verdict}">{mark} {count[verdict]}</span>'
+    words = (f'<span class="kit-{ledger.TONES[verdict]}" title="{verdict}">{mark}&nbsp;{count[verdict]}</span>'
              for verdict, mark in ledger.MARKS.items() if count[verdict])  # fmt: skip
     return show.Html(" &nbsp;".join(words))
 

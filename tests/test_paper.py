@@ -227,6 +227,13 @@ def test_a_search_that_failed_is_told_to_the_reader(manuscript: Manuscript):
     assert "1 of 2 literature searches could not be made" in tex and r"\bibliography" not in tex
 
 
+def test_settings_are_what_stands_in_the_code_and_how_long_its_ranges_are(manuscript: Manuscript):
+    assert manuscript.settings() == {"0.25"}
+    code = "noisy = range(21, 51)  # 77 in all, range(0, 9)\nwidth = 1_000\nsteps = range(width)\nwhat = 'range(1, 3)'\n"
+    save(manuscript.home / "run_1" / "experiment.py", code)
+    assert manuscript.settings() == {"0.25", "21", "51", "30", "1_000", "1000"}
+
+
 def test_a_search_is_asked_for_or_ended():
     assert Queries(thoughts="", queries=[], done=True).done
     with pytest.raises(ValidationError, match="at least one query"):

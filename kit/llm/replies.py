@@ -23,18 +23,18 @@ def strict_schema(reply: type[BaseModel]) -> dict:
 
     What a strict mode cannot say (ranges, patterns) is checked when the reply is parsed.
     """
-    return _closed(_without(reply.model_json_schema(by_alias=True), UNSAID))
+    return _closed(_said(reply.model_json_schema(by_alias=True)))
 
 
-def _without(node: Any, unsaid: set[str]) -> Any:
-    """The schema without some of its words; a field may itself be called title or pattern, and stays."""
+def _said(node: Any) -> Any:
+    """The schema without what a strict mode cannot say; a field may itself be called title or pattern, and stays."""
     if isinstance(node, list):
-        return [_without(part, unsaid) for part in node]
+        return [_said(part) for part in node]
     if not isinstance(node, dict):
         return node
-    kept = {name: _without(part, unsaid) for name, part in node.items() if name not in {*unsaid, "properties"}}
+    kept = {name: _said(part) for name, part in node.items() if name not in {*UNSAID, "properties"}}
     if fields := node.get("properties"):
-        kept["properties"] = {name: _without(part, unsaid) for name, part in fields.items()}
+        kept["properties"] = {name: _said(part) for name, part in fields.items()}
     return kept
 
 

@@ -19,6 +19,7 @@ from kit.store import Key, digest, load_json, save, save_json
 from kit.template import load_template
 from kit.workspace import Run
 
+RANGE = re.compile(r"\brange \( (\d+) , (\d+) \)")  # between tokens: range(21, 51) are 30 steps
 SOURCES = ("*.tex", "*.sty", "*.bib", "tables/*.tex", "figures/*")  # what a PDF is made of
 NOTICES = {
     "offline": "The text of this paper was produced by the scripted demo model of Notebook Scientist. "
@@ -254,10 +255,12 @@ class Manuscript:
         found = set()
         files = [*self.home.glob("run_*/experiment.py"), *self.home.glob("probes/*/analysis.py")]
         for code in {file.read_text(encoding="utf-8") for file in files}:
-            for token in tokenize.generate_tokens(io.StringIO(code).readline):
+            tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
+            for token in tokens:
                 if token.type == tokenize.NUMBER and not isinstance(value := ast.literal_eval(token.string), complex):
                     found |= {token.string, f"{value:g}"}
-            found |= _lengths(code)
+            spelt = " ".join(token.string for token in tokens if token.type != tokenize.COMMENT)
+            found |= {str(int(stop) - int(start)) for start, stop in RANGE.findall(spelt)}
         return found
 
     def points(self, build: Build) -> list[str]:
@@ -301,17 +304,6 @@ class Manuscript:
                  for name, body in self.sections.items())  # fmt: skip
         size = f"{sum(words.values()):,} words in LaTeX, {len(self.references)} references to choose from"
         return show.block(show.title(self.idea.Title, show.tinted(size, "soft")), *texts)
-
-
-def _lengths(code: str) -> set[str]:
-    """How long the ranges of a program are whose bounds are written out: range(21, 51) are 30 steps."""
-    found = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
-            bounds = [getattr(bound, "value", None) for bound in node.args]
-            if bounds and all(type(bound) is int for bound in bounds) and 0 not in bounds[2:]:
-                found.add(str(len(range(*bounds))))
-    return found
 
 
 def title(section: str) -> str:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from kit.letters import escape
 from kit.results.ledger import Ledger
 from kit.results.numbers import plain, show_comparison, show_effect, show_measured
+from kit.results.told import groups
 from kit.schemas import Comparison
 
 MARKS = {"better": r"\kitbetter", "worse": r"\kitworse", "inconclusive": r"\kitopen", "identical": r"\kitsame",
@@ -71,11 +72,17 @@ def _metric_rows(ledger: Ledger, metric: str, datasets: Sequence[str]) -> Iterat
     unit = f" ({escape(about.unit)})" if about.unit else ""
     heading = rf"\emph{{{_label(ledger, metric)}{unit}{'' if about.timing else arrow}}}"
     yield _heading(heading, len(datasets) + 1)
-    mine = [c for c in ledger.comparisons if c.metric == metric]
-    same = {c.verdict for c in mine} == {"identical"} and {c.run for c in mine} == set(list(ledger.runs)[1:])
-    for run, title in {mine[0].run: "the baseline, and all runs"}.items() if same else ledger.runs.items():
+    shared = {list(ledger.runs)[-1]: "the baseline, and all runs"}  # under the last, which has its sign
+    runs = shared if _is_one_for_all(ledger, metric) else ledger.runs
+    for run, title in runs.items():
         name = escape(title) + (r"\,$^\dagger$" if run in ledger.flagged else "")
         yield _lines(title), " & ".join([name, *(_cell(ledger, run, d, metric) for d in datasets)]) + r" \\"
+
+
+def _is_one_for_all(ledger: Ledger, metric: str) -> bool:
+    """Whether every run has the baseline's values, in every seed of every dataset."""
+    mine = [c for c in ledger.comparisons if c.metric == metric]
+    return {c.verdict for c in mine} == {"identical"} and {c.run for c in mine} == {*ledger.runs} - {"run_0"}
 
 
 def _found(ledger: Ledger, run: str, dataset: str, metric: str) -> tuple[float, float | None] | None:
@@ -125,10 +132,10 @@ def _timing_caption(ledger: Ledger, times: list[str]) -> str:
 def _comparisons(ledger: Ledger) -> str:
     units: list[list[Row]] = []
     for metric in ledger.headline():
-        groups = _speaking(ledger, metric)
-        if not groups:
+        speaking = _speaking(ledger, metric)
+        if not speaking:
             continue
-        first, *others = [list(_group_rows(ledger, group)) for group in groups]
+        first, *others = [list(_group_rows(ledger, group)) for group in speaking]
         units += [[_heading(rf"\emph{{{_label(ledger, metric)}}}", 5), *first], *others]
     head = r"Run & Dataset & Difference [interval] & Effect & Verdict"
     parts = [_tabular(_name_column(ledger) + "lrrl", head, rows) for rows in _pack(units)]
@@ -148,11 +155,8 @@ def _comparisons(ledger: Ledger) -> str:
 
 def _speaking(ledger: Ledger, metric: str) -> list[list[Comparison]]:
     """The comparisons by metric in groups of two runs, but for those that are all identical or not comparable."""
-    groups: dict[tuple[str, str], list[Comparison]] = {}
-    for c in ledger.comparisons:
-        if c.metric == metric:
-            groups.setdefault((c.run, c.baseline), []).append(c)
-    return [group for group in groups.values() if not {c.verdict for c in group} <= {"identical", "not comparable"}]
+    mine = groups(c for c in ledger.comparisons if c.metric == metric).values()
+    return [group for group in mine if not {c.verdict for c in group} <= {"identical", "not comparable"}]
 
 
 def _group_rows(ledger: Ledger, group: list[Comparison]) -> Iterator[Row]:

@@ -57,7 +57,7 @@ def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
     """
     seeds = {n.key: n.seeds for n in ledger.numbers if n.statistic == "mean"}
     lines, untold = [], defaultdict[tuple[str, str], list[str]](list)
-    for (one, other, metric), group in _groups(c for c in ledger.comparisons if run in ("", c.run)).items():
+    for (one, other, metric), group in groups(c for c in ledger.comparisons if run in ("", c.run)).items():
         if all(c.low is None for c in group) and len({c.reason for c in group}) == 1:
             untold[group[0].reason, f"{one} against {other}"].append(metric)
         elif len(group) > 1 and all(c.verdict == "identical" for c in group):
@@ -78,9 +78,9 @@ def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
 def tell_outcome(ledger: "Ledger") -> str:
     """What came out, by verdicts alone, with the counts that a text may print."""
     lines = [f"- {run}: {label}" for run, label in ledger.runs.items()]
-    groups = _groups(c for c in ledger.comparisons if c.metric in ledger.headline())
+    carrying = groups(c for c in ledger.comparisons if c.metric in ledger.headline())
     lines += ["", *(f"{run} against {baseline}, {metric}: {_by_verdict(group)}"
-                    for (run, baseline, metric), group in groups.items())]  # fmt: skip
+                    for (run, baseline, metric), group in carrying.items())]  # fmt: skip
     counts = [f"`{n.key}` = {n.value:g}" for n in ledger.numbers if n.key.startswith("summary/")]
     return "\n".join([*lines, "", f"Of all: {', '.join(counts)}"])
 
@@ -97,11 +97,12 @@ def tell_conditions(ledger: "Ledger") -> str:
     return "\n".join(lines)
 
 
-def _groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], list[Comparison]]:
-    groups: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
+def groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], list[Comparison]]:
+    """The comparisons of two runs by a metric, one a dataset."""
+    found: dict[tuple[str, str, str], list[Comparison]] = defaultdict(list)
     for c in comparisons:
-        groups[c.run, c.baseline, c.metric].append(c)
-    return groups
+        found[c.run, c.baseline, c.metric].append(c)
+    return found
 
 
 def _interval(c: Comparison) -> str:

@@ -229,7 +229,7 @@ def test_a_search_that_failed_is_told_to_the_reader(manuscript: Manuscript):
 
 def test_settings_are_what_stands_in_the_code_and_how_long_its_ranges_are(manuscript: Manuscript):
     assert manuscript.settings() == {"0.25"}
-    code = "noisy = range(21, 51)  # 77 in all, range(0, 9)\nwidth = 1_000\nsteps = range(width)\nwhat = 'range(1, 3)'\n"
+    code = "noisy = range(21, 51)  # 77 in all, range(0, 9)\nwidth = 1_000\nrange(width)\nsaid = 'range(1, 3)'\n"
     save(manuscript.home / "run_1" / "experiment.py", code)
     assert manuscript.settings() == {"0.25", "21", "51", "30", "1_000", "1000"}
 

@@ -1,6 +1,6 @@
 # `make demo` and `make test` set themselves up first; what is there already is not done again.
 .DEFAULT_GOAL := help
-.PHONY: setup demo lab test lint format clean help
+.PHONY: setup demo lab test lint types format clean help
 
 PY := .venv/bin/python
 FITS := import sys; raise SystemExit(not (3, 11) <= sys.version_info < (3, 14))
@@ -25,6 +25,9 @@ test: setup lint  ## run all tests
 lint: setup  ## look for mistakes and for lines that are not formatted
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check --quiet .
+
+types: setup  ## check the types; the checker fetches itself at its first use
+	@$(PY) -m pyright
 
 format: setup  ## format the code and clear the notebooks' outputs
 	@$(PY) -m ruff check --fix --quiet .

@@ -77,7 +77,10 @@ class Handler(BaseHTTPRequestHandler):
             fault = self.server.fault(self.server.seen)
         if fault or not self._accepts(body):
             return self._fail(fault) if fault else None
-        text = self.server.reply(body)
+        try:
+            text = self.server.reply(body)
+        except Exception as error:  # refused, or the client would take it for a fault that passes, and wait
+            return self._send(400, {"error": {"message": f"The stand-in knows no reply: {error!r}"}})
         usage = (len(json.dumps(body)) // 4, len(text) // 4 + self.server.reasoning)
         with self.server.lock:
             self.server.accepted.append({"body": body, "usage": usage, "headers": dict(self.headers)})

@@ -218,6 +218,13 @@ def test_a_paper_by_nobody_cannot_be_cited(manuscript: Manuscript):
     assert [paper.key for paper in manuscript.found] == ["ho2020"]
     with pytest.raises(FormatError, match="not found by any search: noise2020"):
         manuscript.knows(Choices(choices=[Choice(key="noise2020", purpose="It is noisy.")]))
+    said = "no engine named an author: Noise again."
+    choices = Choices(choices=[Choice(key="ho2020", purpose="It is noisy.")])
+    assert said in manuscript.cite(choices), "a person who reads the notebook may know whose it is"
+    known = nobody.model_copy(update={"key": "song2020noise", "authors": ["Yang Song"]})
+    manuscript.findings.append(Finding(query="again", papers=[known]))
+    assert [paper.key for paper in manuscript.found] == ["ho2020", "song2020noise"]
+    assert said not in manuscript.cite(choices)
 
 
 def test_a_search_that_failed_is_told_to_the_reader(manuscript: Manuscript):

@@ -116,4 +116,4 @@ def _is_blank(file: Path) -> bool:
     from PIL import Image
 
     with Image.open(file) as picture:
-        return all(low == high for low, high in picture.convert("RGB").getextrema())
+        return picture.convert("RGB").getcolors(maxcolors=1) is not None

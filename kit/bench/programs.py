@@ -43,7 +43,8 @@ class Programs:
     """Runs programs of one template at one level of the sandbox."""
 
     def __init__(self, template: Template, level: sandbox.Level):
-        self.template, self.level = template, level
+        self.template = template
+        self.level: sandbox.Level = level
         self.view = Unwatched()
         self.running: dict[str, tuple[int, str]] = {}
         self.stopped = False
@@ -95,12 +96,12 @@ class Programs:
                 pass_fds=[intent.lock], env=env, readable=self.template.readable(), on_start=started,
                 on_line=lambda line: self.view.hear(room.name, line),
             )  # fmt: skip
+            if self.stopped:  # its end says nothing about it, so it must not be stored
+                raise KeyboardInterrupt
+            return done
         finally:
             self.running.pop(room.name, None)
             self.view.end(room.name, _outcome(done))
-        if self.stopped:  # its end says nothing about it, so it must not be stored
-            raise KeyboardInterrupt
-        return done
 
     def stop(self) -> None:
         """End the programs that other threads wait for."""

@@ -176,11 +176,16 @@ def connect(
 
 
 def merge(findings: Iterable[Finding]) -> list[Paper]:
-    """All papers of several searches, each once, under keys of their own: a second ho2020noise becomes ho2020noiseb."""
+    """All papers of several searches, each once, under keys of their own: a second ho2020noise becomes ho2020noiseb.
+
+    Where one search knows the authors of a paper and another does not, the former is believed.
+    """
     papers: dict[str, Paper] = {}
     for finding in findings:
         for paper in finding.papers:
-            papers.setdefault(plain(paper.title) or paper.title, paper)
+            title = plain(paper.title) or paper.title
+            if title not in papers or (paper.authors and not papers[title].authors):
+                papers[title] = paper
     kept: dict[str, Paper] = {}
     for paper in papers.values():
         key = next(key for end in _ends() if (key := f"{paper.key}{end}") not in kept)

@@ -27,5 +27,5 @@ def _ink(page: Path) -> tuple[float, float]:
     from PIL import Image
 
     with Image.open(page) as opened:
-        box = opened.convert("L").point(lambda shade: 255 if shade < DARK else 0).getbbox()
+        box = opened.convert("L").point([255] * DARK + [0] * (256 - DARK)).getbbox()
         return (box[0] / opened.width, box[2] / opened.width) if box else (1.0, 0.0)

@@ -127,9 +127,10 @@ def _unnamed(tree: ast.Module) -> Iterator[Setting]:
             parts = word.value.elts if isinstance(word.value, ast.Tuple | ast.List) else [word.value]
             for place, part in enumerate(parts, 1):
                 name = f"{caller}_{word.arg}" + (f"_{place}" if len(parts) > 1 else "")
-                if isinstance(part, ast.Constant) and type(part.value) in (int, float) and not NOT_OURS.search(name):
+                number = part.value if isinstance(part, ast.Constant) else None
+                if isinstance(number, int | float) and not isinstance(number, bool) and not NOT_OURS.search(name):
                     about = f"the number that `{caller}` gets as `{word.arg}`"
-                    yield Setting(name, part.value, part.lineno - 1, part.col_offset, part.end_col_offset or 0, about,
+                    yield Setting(name, number, part.lineno - 1, part.col_offset, part.end_col_offset or 0, about,
                                   len(INTEREST))  # fmt: skip
 
 

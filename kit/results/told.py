@@ -121,7 +121,8 @@ def _seed_by_seed(c: Comparison, seeds: dict[str, list[float]]) -> str:
     each = ", ".join(f"{one - other:.3g}" for one, other in zip(ours, theirs, strict=True))
     share, of = "", abs(sum(theirs) / len(theirs)) / 100
     if of:
-        share = f"; in % of {c.baseline}: {c.difference / of:.2g} [{c.low / of:.2g}, {c.high / of:.2g}]"
+        mean, low, high = (f"{part / of:.2g}" for part in (c.difference, c.low, c.high) if part is not None)
+        share = f"; in % of {c.baseline}: {mean} [{low}, {high}]"
     return f"{_interval(c)} (by seed: {each}{share})"
 
 

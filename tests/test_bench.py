@@ -12,7 +12,7 @@ from kit import prompts, workspace
 from kit.bench import Bench, Trial, Unwatched, task
 from kit.bench.probes import MOST
 from kit.editor import Edits
-from kit.schemas import Arm, FormatError, Idea, KitError, NewMetric, Note, Plan, Probe
+from kit.schemas import Arm, FormatError, Idea, KitError, Margin, NewMetric, Note, Plan, Probe
 from kit.template import load_template
 from kit.workspace import Run
 
@@ -231,10 +231,28 @@ def test_a_plan_with_seeds_of_its_own_gives_them_to_the_baseline_too(template: P
     assert again.ledger().value("run_0/num_seeds").value == 3
 
 
-@pytest.mark.parametrize("change, said", [({"seeds": 11}, "at most 10"), ({"arms": PLAN.arms * 3}, "at most 5")])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"seeds": 11}, "at most 10"),
+        ({"arms": PLAN.arms * 3}, "at most 5"),
+        ({"margins": [Margin(metric="los", percent=5)]}, "names 'los'; the metrics are .*loss"),
+    ],
+)
 def test_a_plan_beyond_the_limits_goes_back(template: Path, change: dict, said: str):
     with pytest.raises(FormatError, match=said):
-        bench_for(template).allows(5, 10)(PLAN.model_copy(update=change))
+        bench_for(template).baseline(60).allows(5, 10)(PLAN.model_copy(update=change))
+
+
+def test_a_margin_of_the_plan_reaches_the_ledger(template: Path):
+    margins = [Margin(metric="final_loss", percent=50)]
+    bench = bench_for(template).baseline(60)
+    plan = PLAN.model_copy(update={"margins": margins})
+    bench.allows(5, 10)(plan)
+    assert "final_loss: less than 50 % of the reference would not matter" in bench.adopt(plan, 60)._repr_html_()
+    assert bench.ledger().value("plan/margin/final_loss").value == 50
+    with pytest.raises(ValueError, match="more than once"):
+        Plan(question="?", arms=PLAN.arms, margins=margins * 2)
 
 
 def test_runs_that_go_out_together_are_as_good_but_for_their_times(template: Path):

@@ -12,6 +12,7 @@ VERDICTS = {
     ("moons/loss", "run_1", "run_0"): "worse",
     ("moons/loss", "run_0", "run_1"): "better",
     ("dino/time", "run_1", "run_0"): "not comparable",
+    ("rings/loss", "run_1", "run_0"): "equivalent",
 }
 BETTER, OPEN, WORSE = (rf"\cmp{{{place}/loss}}{{run_1}}{{run_0}}" for place in ("dino", "line", "moons"))
 
@@ -28,6 +29,7 @@ BETTER, OPEN, WORSE = (rf"\cmp{{{place}/loss}}{{run_1}}{{run_0}}" for place in (
         (f"The difference on the line is significant, {OPEN}.", "significant"),
         (r"It beats the baseline in time, \cmp{dino/time}{run_1}{run_0}.", "beats"),
         (f"It gains on the line ({OPEN}) and on moons ({WORSE}).", "gains"),
+        (f"The two are equivalent on the line ({OPEN}).", "equivalent"),
     ],
 )
 def test_a_word_that_contradicts_a_verdict_is_found(text: str, word: str):
@@ -52,6 +54,8 @@ def test_a_word_that_contradicts_a_verdict_is_found(text: str, word: str):
         r"The change makes it worse on moons, \cmp{moons/loss}{run_0}{run_1}.",
         f"The value is 0.5 better or so. {BETTER} is the difference.",
         f"An improvable thing, {OPEN}.",
+        f"This is inconclusive and does not make the two equivalent: {OPEN}.",
+        r"The two are equivalent on rings, \verdict{rings/loss}{run_1}{run_0}.",
         rf"Table~\ref{{tab:better}} holds {OPEN}.",
         r"It improves \cmp{no/such}{run_1}{run_0}.",
     ],

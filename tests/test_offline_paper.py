@@ -5,6 +5,7 @@ import itertools
 import random
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from kit import latex, offline, results
 from kit.letters import prose
 from kit.offline import paper, revision
 from kit.paper import title
-from kit.schemas import Arm, Caption, Captions, Idea, KitError, Number, Plan, Problem, Reference
+from kit.schemas import Arm, Caption, Captions, Idea, KitError, Margin, Number, Plan, Problem, Reference
 from kit.store import save_json
 from kit.template import Metric, Template, load_template
 
@@ -52,9 +53,10 @@ class Scene:
     """An idea whose runs came out in some way, as the writer of its paper finds it."""
 
     def __init__(self, folder: Path, shifts: list[tuple[float, ...] | None], template: Template | None = None,
-                 seeds: int = 4, seeds_of_baseline: int = 4, **more: Any):  # fmt: skip
+                 seeds: int = 4, seeds_of_baseline: int = 4, margins: Sequence[Margin] = (), **more: Any):  # fmt: skip
         self.template = template or load_template("diffusion_2d")
         arms = ARMS[: len(shifts)]
+        plan = Plan(question="Does the rate matter?", arms=arms, margins=list(margins))
         self.labels = {"run_0": "Baseline"}
         width = len(next(shift for shift in shifts if shift))
         self.write(folder / "run_0", (SAME,) * width, seeds_of_baseline)
@@ -62,10 +64,10 @@ class Scene:
             if shift:
                 self.write(folder / f"run_{number}", shift, seeds)
                 self.labels[f"run_{number}"] = arm.title
-        self.ledger = results.build_ledger(folder, self.labels, self.template, **more)
+        self.ledger = results.build_ledger(folder, self.labels, self.template, plan=plan, **more)
         figures = [Caption(file=f"{name}.png", caption=prose(f"{name} & all.")) for name in ("loss_curves", "metrics")]
         self.values: dict[str, Any] = {
-            "template": self.template, "plan": Plan(question="Does the rate matter?", arms=arms), "ledger": self.ledger,
+            "template": self.template, "plan": plan, "ledger": self.ledger,
             "idea": Idea(Name="rate", Title="The Rate", Hypothesis="The rate decides_all", Experiment="Vary it.",
                          Metric="kl_divergence", Interestingness=5, Feasibility=5, Novelty=5),
             "notes": "".join(f"## run_{n}: {arm.title}\n" for n, arm in enumerate(arms, 1)),
@@ -219,6 +221,19 @@ def test_the_clearest_difference_is_in_the_metric_that_decides(tmp_path: Path):
     nothing = paper.Story(Scene(tmp_path, OUTCOMES["inconclusive"]).values)
     nearest = nothing.clearest("run_1")
     assert nearest and nearest.verdict == "inconclusive" and nothing.by_chance()
+
+
+def test_what_is_equivalent_is_called_so_and_not_a_null_result(tmp_path: Path):
+    scene = Scene(tmp_path, OUTCOMES["inconclusive"], margins=[Margin(metric=m, percent=40) for m in BASES])
+    assert {c.verdict for c in scene.ledger.comparisons if c.low is not None} == {"equivalent"}
+    made = scene.sections()
+    assert not [p for p in scene.problems(made) if p.kind != "citation"]
+    assert r"\val{summary/equivalent} equivalent" in made["abstract"] and "null result" not in made["abstract"]
+    assert "as good as the baseline, up to the margin" in made["abstract"]
+    assert r"\val{plan/margin/kl_divergence}" in made["experimental_setup"]
+    some = Scene(tmp_path / "some", OUTCOMES["mixed"], margins=[Margin(metric=m, percent=40) for m in BASES])
+    assert not [p for p in some.problems(some.sections()) if p.kind != "citation"]
+    assert "one is equivalent" in paper.Story(some.values).tally("run_3") or "equivalent" in some.sections()["results"]
 
 
 def test_a_control_that_is_ahead_is_held_against_the_claim(tmp_path: Path):

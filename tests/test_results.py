@@ -16,7 +16,7 @@ from scipy import stats
 from kit import latex, results
 from kit.results.numbers import digits, plain, show_comparison, show_effect, show_measured, show_number
 from kit.results.statistics import judge, paired_t, welch
-from kit.schemas import Comparison, KitError
+from kit.schemas import Arm, Comparison, KitError, Margin, NewMetric, Plan
 from kit.store import save_json
 from kit.template import Metric, Preset, Template
 
@@ -82,6 +82,31 @@ def test_means_with_standard_errors_are_compared_where_the_number_of_seeds_is_de
 )  # fmt: skip
 def test_a_verdict_follows_from_interval_and_direction(low: float, high: float, direction: str, verdict: str):
     assert judge(low, high, direction) == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "verdict"),
+    [
+        (-1, 2, 2.1, "equivalent"), (-1, 2, 2, "inconclusive"), (-3, 2, 2.1, "inconclusive"), (0, 1, 2, "equivalent"),
+        (1, 2, 3, "worse"), (0, 0, 3, "identical"), (-1, 2, 0, "inconclusive"),
+    ],
+)  # fmt: skip
+def test_what_is_not_decided_is_equivalent_within_a_margin(low: float, high: float, margin: float, verdict: str):
+    assert judge(low, high, "min", margin) == judge(-high, -low, "max", margin) == verdict
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)), min_size=3, max_size=9), st.floats(0.01, 0.5))
+def test_equivalent_is_what_two_one_sided_tests_say(pairs: list[tuple[float, float]], share: float):
+    ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
+    place = {"dataset": "d", "run": "run_1", "baseline": "run_0"}
+    c = results.compare(measured(ours), measured(theirs), "loss", LOSS, margin=share, **place)
+    if c.low is None or not c.margin or min(abs(abs(end) - c.margin) for end in (c.low, c.high)) < 1e-9:
+        return
+    differences = [a - b for a, b in pairs]
+    above = stats.ttest_1samp(differences, -c.margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, c.margin, alternative="less").pvalue
+    near = max(above, below) < (1 - results.CONFIDENCE) / 2
+    assert (c.verdict == "equivalent") == (near and c.low <= 0 <= c.high and c.low < c.high)
 
 
 def test_pairs_decide_what_separate_runs_do_not():
@@ -305,6 +330,14 @@ SHIFTS = {"run_0": (0.0, 0.001, -0.001, 0.0), "run_1": (-0.10, -0.11, -0.09, -0.
 LABELS = {"run_0": "Baseline", "run_1": "Faster → better", "run_2": "Slower & 50% more"}
 
 
+def make_plan(number: int, run_2: str = "run_0", run_3: str = "run_0", **more: Any) -> Plan:
+    """A plan of that many runs, in which the second and the third may have a reference of their own."""
+    references = {"run_2": run_2, "run_3": run_3}
+    arms = [Arm(name=name, title=name, change="", prediction="", compare_with=references.get(name, "run_0"))
+            for name in (f"run_{n}" for n in range(1, number + 1))]  # fmt: skip
+    return Plan(question="?", arms=arms, **more)
+
+
 def make_ledger(folder: Path, template: Template | None = None, **more: Any) -> results.Ledger:
     for run, shifts in SHIFTS.items():
         info = {}
@@ -335,6 +368,32 @@ def test_what_is_identical_on_all_datasets_is_told_once_and_has_no_rows(tmp_path
     assert "the baseline, and all runs & " in tables["results"] and "Variant" not in tables["results"]
 
 
+def test_a_margin_of_the_plan_tells_equivalent_from_inconclusive(tmp_path: Path):
+    for run, losses in {"run_0": [1.0, 1.1, 1.2], "run_1": [1.01, 1.09, 1.2], "run_2": [1.02, 1.12, 1.21]}.items():
+        write(tmp_path, run, {"d": {"means": {"loss": sum(losses) / 3}, "seeds": {"loss": losses}}})
+    template = Template(name="t", path=tmp_path, metrics={"loss": LOSS})
+    labels = {"run_0": "Baseline", "run_1": "Near", "run_2": "A little worse"}
+    open_ones = results.build_ledger(tmp_path, labels, template, plan=make_plan(2))
+    assert [c.verdict for c in open_ones.comparisons] == ["inconclusive", "worse"]
+    plan = make_plan(2, margins=[Margin(metric="loss", percent=5)])
+    ledger = results.build_ledger(tmp_path, labels, template, plan=plan)
+    assert [c.verdict for c in ledger.comparisons] == ["equivalent", "worse"]
+    assert "≈ 1 equivalent" in "".join(ledger.badges()) and "≈" in ledger._repr_html_()
+    counts = {n.key: n.value for n in ledger.numbers}
+    assert counts["summary/num_comparisons"] == 2 and counts["summary/equivalent"] == 1
+    assert counts["summary/expected_by_chance"] == pytest.approx(0.1), "chance could have decided both"
+    assert "summary/equivalent" not in {n.key for n in open_ones.numbers}
+    said = ledger.for_prompt()
+    assert "equivalent" in said and "worse, within the margin" in said and "5 % for loss (`plan/margin/loss`)" in said
+    assert r"\KitNumber{plan/margin/loss}{5}" in results.macros(ledger)
+    assert r"equivalent}" in results.macros(ledger).partition(r"{run_0}{run_1}")[2], "told either way round"
+    assert r"\kitnear\,equivalent" in (table := results.tables(ledger)["comparisons"]) and r"5\,\% for" in table
+    if HAS_TEX:
+        body = r"\kittable{results}\kittable{comparisons} Within \val{plan/margin/loss}\,\%."
+        build, _ = compile_paper(tmp_path / "paper", ledger, body)
+        assert build.ok and not build.problems, build.problems
+
+
 def test_the_ledger_counts_verdicts(tmp_path: Path):
     ledger = make_ledger(tmp_path)
     counts = {n.key: n.value for n in ledger.numbers if n.statistic == "count"}
@@ -349,7 +408,7 @@ def test_the_ledger_counts_verdicts(tmp_path: Path):
 
 
 def test_a_reference_that_repeats_the_baseline_is_not_a_second_comparison(tmp_path: Path):
-    losses = {"run_0": [1.0, 1.1, 1.2], "run_1": [1.0, 1.1, 1.2], "run_2": [0.9, 1.0, 1.05], "run_3": [1.0, 1.1, 1.21]}
+    losses = {"run_0": [1.0, 1.1, 1.2], "run_1": [1.0, 1.1, 1.2], "run_2": [1.0, 1.1, 1.21], "run_3": [0.9, 1.0, 1.05]}
     for run, loss in losses.items():
         seeds = {"loss": loss} | ({} if run == "run_0" else {"gap": [x / 2 for x in loss]})
         means = {name: sum(values) / 3 for name, values in seeds.items()}
@@ -358,11 +417,10 @@ def test_a_reference_that_repeats_the_baseline_is_not_a_second_comparison(tmp_pa
     template = Template(name="t", path=tmp_path, metrics={"loss": metric})
     labels = {run: run for run in losses}
     for reference, made in (("run_1", [("loss", "run_0"), ("gap", "run_1")]),
-                            ("run_3", [("loss", "run_0"), ("loss", "run_3"), ("gap", "run_3")])):  # fmt: skip
-        ledger = results.build_ledger(
-            tmp_path, labels, template, references={"run_2": reference}, declared={"gap": metric}
-        )
-        assert [(c.metric, c.baseline) for c in ledger.comparisons if c.run == "run_2"] == made
+                            ("run_2", [("loss", "run_0"), ("loss", "run_2"), ("gap", "run_2")])):  # fmt: skip
+        plan = make_plan(3, run_3=reference, metrics=[NewMetric(name="gap", label="Gap", direction="min")])
+        ledger = results.build_ledger(tmp_path, labels, template, plan=plan)
+        assert [(c.metric, c.baseline) for c in ledger.comparisons if c.run == "run_3"] == made
 
 
 def test_each_number_says_where_it_stands(tmp_path: Path):
@@ -572,8 +630,8 @@ def test_a_run_is_held_against_its_own_reference_and_by_a_declared_metric(tmp_pa
         write(tmp_path, run, {"d": info})
     template = Template(name="t", path=tmp_path, metrics={"loss": LOSS})
     labels = {"run_0": "Baseline", "run_1": "Reference", "run_2": "Variant"}
-    gain = Metric(direction="max", label="Gain", headline=True)
-    ledger = results.build_ledger(tmp_path, labels, template, references={"run_2": "run_1"}, declared={"gain": gain})
+    plan = make_plan(2, run_2="run_1", metrics=[NewMetric(name="gain", label="Gain", direction="max")])
+    ledger = results.build_ledger(tmp_path, labels, template, plan=plan)
     said = {(c.metric, c.run, c.baseline): c.verdict for c in ledger.comparisons}
     assert said == {
         ("loss", "run_1", "run_0"): "worse", ("loss", "run_2", "run_0"): "worse",

@@ -343,7 +343,7 @@ def overall(reviews: list[Review]) -> float:
 def test_a_good_paper_is_read_as_one():
     facts = review.read_facts(write())
     assert not facts.missing and not facts.broken and not facts.pleas and not facts.contradicted
-    assert facts.counts == {"better": 18, "worse": 2, "inconclusive": 4} and facts.seeds == 10
+    assert facts.counts == {"better": 18, "worse": 2, "equivalent": 0, "inconclusive": 4} and facts.seeds == 10
     assert (facts.references, facts.figures, facts.tables) == (10, 2, 2)
     assert overall(ensemble(write())) >= 6
 
@@ -390,6 +390,13 @@ def test_accepting_takes_more_than_form():
 def test_a_null_result_over_many_seeds_is_worth_more_than_one_over_few():
     scores = [overall(ensemble(write(0, 0, 24, seeds))) for seeds in ("3", "5", "20")]
     assert scores == sorted(scores) and scores[2] > scores[1] + 0.5
+
+
+def test_equivalent_comparisons_are_counted_beside_the_others():
+    told = "Of 9 comparisons, 3 came out better than the baseline, 1 worse, 2 equivalent and 3 inconclusive. " + PROSE
+    facts = review.read_facts(told)
+    assert facts.counts == {"better": 3, "worse": 1, "equivalent": 2, "inconclusive": 3}
+    assert facts.decided == pytest.approx(6 / 9), "what is shown to be the same is no open question"
 
 
 @pytest.mark.parametrize("words", ["better", "worse", "inconclusive"])

@@ -13,9 +13,9 @@ from kit.bench.probes import Probes, run_probe
 from kit.bench.programs import Programs, Size, Unwatched, copy_template
 from kit.bench.record import record_of
 from kit.bench.trial import Trial, carry_out_together, is_for
-from kit.schemas import FormatError, Idea, KitError, NewMetric, Note, Plan, Probe, RunResult
+from kit.schemas import FormatError, Idea, KitError, Note, Plan, Probe, RunResult
 from kit.store import Intent, Key, Steps, digest, digest_of, save_json
-from kit.template import Metric, Template
+from kit.template import Template
 from kit.workspace import Run
 
 
@@ -108,6 +108,9 @@ class Bench:
                 raise FormatError(f"The plan asks for {plan.seeds} seeds; at most {max_seeds} can be run.")
             if plan.seeds and not self.template.presets:
                 raise FormatError("This program has its own number of seeds: leave `seeds` at 0.")
+            known = [*self.ledger().metrics, *(metric.name for metric in plan.metrics)]
+            if unknown := [margin.metric for margin in plan.margins if margin.metric not in known]:
+                raise FormatError(f"`margins` names {unknown[0]!r}; the metrics are {', '.join(known)}.")
 
         return check
 
@@ -242,13 +245,10 @@ class Bench:
     def ledger(self) -> results.Ledger:
         """Every number so far, with the comparisons; written to results.json."""
         flagged = {name: result.protected for name, result in self.runs.items() if result.protected}
-        arms = self.plan.arms if self.plan else []
-        numbers = {arm.name: f"run_{number}" for number, arm in enumerate(arms, 1)}
+        beside = [name for name, result in self.runs.items() if result.beside]
         ledger = results.build_ledger(
             self.folder, self.labels(), self.template, flagged=flagged, preset=self.size.preset, seeds=self.size.seeds,
-            references={numbers[arm.name]: numbers.get(arm.compare_with, "run_0") for arm in arms},
-            declared={metric.name: declared(metric) for metric in self.plan.metrics} if self.plan else {},
-            beside=[name for name, result in self.runs.items() if result.beside], probes=self.probes.done,
+            plan=self.plan, beside=beside, probes=self.probes.done,
         )  # fmt: skip
         save_json(self.folder / "results.json", ledger)
         save_json(self.folder / "probes.json", self.probes.done)
@@ -307,12 +307,6 @@ class Bench:
                 for name, r in sorted(self.runs.items(), key=_number)]  # fmt: skip
         return show.block(show.table(["Run", "Arm", "", "Seconds", "Sandbox", "Evaluation"], rows),
                           record_of(self.folder))  # fmt: skip
-
-
-def declared(metric: NewMetric) -> Metric:
-    """A metric of the plan as one of the template; it was planned to decide, so it is shown with those that do."""
-    direction = None if metric.direction == "none" else metric.direction
-    return Metric(label=metric.label, direction=direction, headline=direction is not None)
 
 
 def _number(item: tuple[str, object]) -> int:

@@ -45,5 +45,7 @@ def _contradictions(words: str, pairs: list[Pair], verdicts: Mapping[Pair, str])
         yield f"The sentence says {ahead[0]!r}, but {known}."
     elif behind and "worse" not in there and not (ahead and "better" in there):
         yield f"The sentence says {behind[0]!r}, but {known}."
+    elif (same := re.search(r"\bequivalent(?:ly)?\b", words)) and not there & {"equivalent", "identical"}:
+        yield f"The sentence says {same[0]!r}, but {known}."
     elif decided and not there & {"better", "worse"}:
         yield f"The sentence says {decided[0]!r}, but {known}."

@@ -65,7 +65,8 @@ def plan(values: dict[str, Any], dice: random.Random) -> Plan:
     """The arms that were worked out, or the two sides of a setting."""
     idea: Idea = values["idea"]
     if worked := worked_ideas(values["template"]).get(known_name(values["template"], idea)):
-        return Plan(question=idea.Hypothesis or idea.Experiment, arms=_cut(worked.arms, values["max_runs"]))
+        return Plan(question=idea.Hypothesis or idea.Experiment, arms=_cut(worked.arms, values["max_runs"]),
+                    margins=worked.margins)  # fmt: skip
     setting = _setting(values["template"], idea)
     arms = [
         Arm(name=f"{setting_name(setting).removeprefix('sensitivity_to_')}_{side}",
@@ -130,23 +131,28 @@ def note(values: dict[str, Any], dice: random.Random) -> Note:
     """What the verdicts say, in words; numbers stay in the ledger."""
     arm, ledger, run = values["arm"], values["ledger"], values["run"]
     counts = ledger.verdicts(run)
-    decided = counts["better"] + counts["worse"] + counts["inconclusive"]
+    judged = _judged(counts)
     nothing = "Nothing differs from" if counts["identical"] else "Nothing could be compared with"
-    parts = [_counted(counts, decided) if decided else f"{nothing} the baseline."]
+    parts = [_counted(counts) if judged else f"{nothing} the baseline."]
     for metric in ledger.headline():
         parts.append(_by_dataset(ledger, metric, run))
     parts.append(f"The prediction was: {arm.prediction}")
-    if decided and counts["inconclusive"] == decided:
+    if judged and counts["inconclusive"] == judged:
         parts.append("With these seeds nothing can be told apart from chance.")
     return Note(text=" ".join(parts), settled=False)
 
 
-def _counted(counts: Any, decided: int) -> str:
+def _judged(counts: Any) -> int:
+    return sum(counts[verdict] for verdict in ("better", "worse", "inconclusive", "equivalent"))
+
+
+def _counted(counts: Any) -> str:
     better, worse, unclear = (number_word(counts[verdict]) if counts[verdict] else "none"
                               for verdict in ("better", "worse", "inconclusive"))  # fmt: skip
-    what = "comparison" if decided == 1 else "comparisons"
-    return (f"Of {number_word(decided)} {what} with the baseline, {better} came out better, {worse} worse and "
-            f"{unclear} inconclusive.")  # fmt: skip
+    judged = _judged(counts)
+    near = f", {number_word(counts['equivalent'])} equivalent" if counts["equivalent"] else ""
+    return (f"Of {number_word(judged)} comparison{'s' * (judged != 1)} with the baseline, {better} came out better, "
+            f"{worse} worse{near} and {unclear} inconclusive.")  # fmt: skip
 
 
 def _by_dataset(ledger: Any, metric: str, run: str) -> str:
@@ -175,8 +181,7 @@ def conclude(values: dict[str, Any], dice: random.Random) -> Conclusion:
     """The verdicts of all runs, and which of them stayed open; a script cannot read predictions."""
     ledger, plan = values["ledger"], values["plan"]
     counts = ledger.verdicts()
-    decided = counts["better"] + counts["worse"] + counts["inconclusive"]
-    answer = _counted(counts, decided) if decided else "Nothing could be compared with the baseline."
+    answer = _counted(counts) if _judged(counts) else "Nothing could be compared with the baseline."
     runs = {arm.name: f"run_{number}" for number, arm in enumerate(plan.arms, 1)}
     flat = [arm for arm in plan.arms if _is_undecided(ledger.verdicts(runs[arm.name]))]
     missed = [f"{arm.title}: {first_sentence(arm.prediction)} No comparison of this run was decided." for arm in flat]

@@ -24,12 +24,13 @@ SECTIONS = {
 NUMBERS = ["", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 SEEDS = re.compile(rf"\b(\d+|{'|'.join(NUMBERS[1:])}) (?:(?:random|independent|different|training) )*seeds\b")
 REFERENCES = re.compile(r"^[^\w\n]*(?:\d+\.? )?references[^\w\n]*$", re.IGNORECASE | re.MULTILINE)
-VERDICTS: tuple[str, ...] = ("better", "worse", "inconclusive")
+VERDICTS: tuple[str, ...] = ("better", "worse", "equivalent", "inconclusive")
 # A row of a table ends in its verdict, after the interval, perhaps an effect size and a sign; prose has a comma there.
 IN_A_TABLE = re.compile(rf"\]\s*(?:[−+-]?\d[\d.,]*(?:\s*[×x]\s*10\S*)?\s*)?[^\w\s,;.]?\s*({'|'.join(VERDICTS)})\b")
 UP_TO = r"(?:\w+ ){0,4}?"
 IN_THE_TEXT = re.compile(
-    rf"(\d+) {UP_TO}better\b[^.;]{{0,60}}?\b(\d+) {UP_TO}worse\b[^.;]{{0,60}}?\b(\d+) {UP_TO}inconclusive"
+    rf"(\d+) {UP_TO}better\b[^.;]{{0,60}}?\b(\d+) {UP_TO}worse\b"
+    rf"(?:[^.;]{{0,60}}?\b(\d+) {UP_TO}equivalent\b)?[^.;]{{0,60}}?\b(\d+) {UP_TO}inconclusive"
 )
 PAPER = r"(?:this|the|our) (?:paper|submission|manuscript|work)"
 PLEA = re.compile(
@@ -113,7 +114,7 @@ def _count_verdicts(low: str) -> tuple[dict[str, int], bool]:
     """The verdicts, as the rows of a table show them or as the text counts them; and whether the two disagree."""
     rows = Counter(IN_A_TABLE.findall(low))
     table = tuple(rows[verdict] for verdict in VERDICTS)
-    told = max((tuple(map(int, found)) for found in IN_THE_TEXT.findall(low)), key=sum, default=(0, 0, 0))
+    told = max((tuple(int(n or 0) for n in found) for found in IN_THE_TEXT.findall(low)), key=sum, default=(0, 0, 0, 0))
     counted = table if sum(table) >= sum(told) else told  # the text may show a part of its table
     found: dict[str, int] = dict(zip(VERDICTS, counted, strict=True))
     return found if sum(counted) else {}, sum(table) == sum(told) and table != told
@@ -219,9 +220,8 @@ def _some(points: list[tuple[str, str]], order: float) -> list[str]:
 def _summary(f: Facts) -> str:
     said = f"The paper compares variants of a program with a baseline over {f.seeds or 'an unstated number of'} seeds. "
     if f.counts:
-        said += "Of {} comparisons, {better} came out better, {worse} worse and {inconclusive} inconclusive. ".format(
-            sum(f.counts.values()), **f.counts
-        )
+        came_out = ", ".join(f"{f.counts[v]} {v}" for v in VERDICTS if f.counts[v] or v != "equivalent")
+        said += f"Of {sum(f.counts.values())} comparisons came out: {came_out}. "
     said += f"It has {f.figures} figures, {f.tables} tables and {f.references} references in some {f.words} words. "
     return said + "This review was made by a script that looks for what is there; it does not judge the idea itself."
 

@@ -10,12 +10,13 @@ from kit.letters import escape
 from kit.offline.experiments import number_word
 from kit.schemas import Arm, Comparison, Number
 
-VERDICTS = ("better", "worse", "inconclusive", "identical")  # those that a comparison has which could be made
+VERDICTS = ("better", "worse", "inconclusive", "equivalent", "identical")  # of comparisons that could be made
 STANDING = {
     "better": "{is} ahead of the baseline wherever a difference can be told",
     "worse": "{is} behind the baseline wherever a difference can be told",
     "mixed": "{is} ahead of the baseline in some comparisons and behind it in others",
     "inconclusive": "cannot be told from the baseline",
+    "equivalent": "{is} as good as the baseline, up to the margin that the plan named",
     "identical": "{is} the baseline's equal in every seed",
     "not comparable": "{is} not compared with the baseline",
 }
@@ -143,6 +144,11 @@ class Story:
         said = [f"{number_word(n)} {'is' if n == 1 else 'are'} {verdict}" for verdict, n in counts.items()]
         return f"Of {number_word(total)} comparisons with the baseline, {join(said)}." if said else ""
 
+    @property
+    def counted_near(self) -> str:
+        """How many comparisons are equivalent, where there are any, for the middle of a list."""
+        return r", \val{summary/equivalent} equivalent" if self.ledger.verdicts()["equivalent"] else ""
+
     def of_one_kind(self, run: str) -> bool:
         """Whether all comparisons of a run have the same verdict, so that there is nothing to tell apart."""
         return len({c.verdict for c in self.compared if c.run == run}) == 1
@@ -178,7 +184,7 @@ class Story:
     def by_chance(self, run: str = "") -> bool:
         """Whether as many decided comparisons as these would be no surprise if nothing had an effect."""
         made = [c for c in self.made if run in ("", c.run) and c.verdict != "identical"]
-        decided = sum(c.verdict != "inconclusive" for c in made)
+        decided = sum(c.verdict in ("better", "worse") for c in made)
         rate = 1 - made[0].confidence if made else 0.0
         odds = (math.comb(len(made), k) * rate**k * (1 - rate) ** (len(made) - k) for k in range(decided))
         return decided == 0 or 1 - sum(odds) > rate

@@ -4,7 +4,7 @@ import re
 import tomllib
 from typing import Any, NamedTuple
 
-from kit.schemas import Arm, Idea, KitError
+from kit.schemas import Arm, Idea, KitError, Margin
 from kit.template import Template
 
 FRONT = re.compile(r"\A\+\+\+\n(.*?)\n\+\+\+\n", re.DOTALL)
@@ -19,6 +19,7 @@ class Worked(NamedTuple):
     idea: Idea
     keywords: list[str]
     arms: list[Arm]
+    margins: list[Margin]
     edits: dict[str, str]  # by the name of the arm: SEARCH/REPLACE blocks as a model writes them
 
 
@@ -39,6 +40,7 @@ def _read(text: str) -> Worked:
 
 def _read_fields(text: str, fields: dict[str, Any]) -> Worked:
     keywords = fields.pop("keywords", [])
+    margins = [Margin(metric=name, percent=percent) for name, percent in fields.pop("margins", {}).items()]
     outside = BLOCK.sub(lambda block: "\0" * len(block[0]), text)  # an edit may look like a heading
     heads = list(ARM.finditer(outside))
     ends = [head.start() for head in heads[1:]] + [len(text)]
@@ -52,7 +54,7 @@ def _read_fields(text: str, fields: dict[str, Any]) -> Worked:
         edits[head["name"]] = _blocks(block)
     if not arms:
         raise ValueError("it has no arm, that is no heading such as `## cosine: Cosine schedule`")
-    return Worked(Idea(**fields), keywords, arms, edits)
+    return Worked(Idea(**fields), keywords, arms, margins, edits)
 
 
 def _blocks(text: str) -> str:

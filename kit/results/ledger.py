@@ -14,13 +14,13 @@ from kit.results.measured import Measured, pointer, read_final_info, stderr
 from kit.results.numbers import plain
 from kit.results.statistics import CONFIDENCE, compare, no_verdict
 from kit.results.told import tell_comparisons, tell_numbers
-from kit.schemas import Comparison, KitError, Number, Probed
+from kit.schemas import Comparison, KitError, NewMetric, Number, Plan, Probed
 from kit.template import Metric, Preset, Template
 
-MARKS = {"better": "▲", "worse": "▼", "inconclusive": "○", "identical": "=", "not comparable": "–"}
-JUDGED = ("better", "worse", "inconclusive")  # the verdicts that come from an interval
-TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad", "inconclusive": "soft", "identical": "soft",
-                               "not comparable": "soft"}  # fmt: skip
+MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "inconclusive": "○", "identical": "=", "not comparable": "–"}
+JUDGED = ("better", "worse", "equivalent", "inconclusive")  # the verdicts that come from an interval
+RARE = ("equivalent", "identical")  # counted where there are any
+TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad"}  # the others are soft
 
 
 class Ledger(BaseModel):
@@ -32,6 +32,7 @@ class Ledger(BaseModel):
     comparisons: list[Comparison] = []
     flagged: dict[str, list[str]] = {}  # runs that changed what measures them, and which parts
     preset: str = ""  # size of the experiment; empty: as the template does by itself
+    margins: dict[str, float] = {}  # metric → percent of the reference's mean that the plan said would not matter
     beside: list[str] = []  # runs that were made while others went on: their times say little
 
     def value(self, key: str) -> Number:
@@ -67,7 +68,7 @@ class Ledger(BaseModel):
     def badges(self) -> list[show.Html]:
         """How many headline comparisons came out which way."""
         count = self.verdicts()
-        return [show.badge(f"{MARKS[verdict]} {count[verdict]} {verdict}", TONES[verdict])
+        return [show.badge(f"{MARKS[verdict]} {count[verdict]} {verdict}", TONES.get(verdict, "soft"))
                 for verdict in MARKS if count[verdict]]  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -101,7 +102,7 @@ class Ledger(BaseModel):
 
 def _mark(comparison: Comparison) -> str:
     hint = escape(comparison.reason or _said(comparison))
-    tone, mark = TONES[comparison.verdict], MARKS[comparison.verdict]
+    tone, mark = TONES.get(comparison.verdict, "soft"), MARKS[comparison.verdict]
     return f' <span class="kit-{tone}" title="{hint}">{mark}</span>'
 
 
@@ -114,36 +115,47 @@ def _said(c: Comparison) -> str:
 
 def build_ledger(
     folder: Path, labels: Mapping[str, str], template: Template, *, flagged: Mapping[str, list[str]] | None = None,
-    preset: str = "", seeds: int = 0, references: Mapping[str, str] | None = None,
-    declared: Mapping[str, Metric] | None = None, beside: Iterable[str] = (), probes: Iterable[Probed] = (),
+    preset: str = "", seeds: int = 0, plan: Plan | None = None, beside: Iterable[str] = (),
+    probes: Iterable[Probed] = (),
 ) -> Ledger:  # fmt: skip
     """Read folder/run_*/final_info.json for the runs in `labels`; compare each with run_0 and with its reference.
 
-    `declared` are metrics that the plan adds to those of the template, which stay as they are. A run in `flagged`
-    changed the code that measures; it is listed and compared with nothing. The preset, or `seeds`, says how many
-    seeds stand behind a standard error that comes without values per seed. Times of runs that were made `beside`
-    others are not compared. The numbers of `probes` are listed under their names.
+    The plan says which run is whose reference, which metrics it adds to those of the template (these stay as they
+    are) and which differences would not matter. A run in `flagged` changed the code that measures; it is listed and
+    compared with nothing. The preset, or `seeds`, says how many seeds stand behind a standard error that comes
+    without values per seed. Times of runs that were made `beside` others are not compared. The numbers of `probes`
+    are listed under their names.
     """
     runs = dict(sorted(labels.items(), key=lambda item: int(item[0].removeprefix("run_"))))
     num_seeds = seeds or template.presets.get(preset, Preset()).seeds
     measured = {run: read_final_info(folder / run, num_seeds) for run in runs}
     names = dict.fromkeys(m for sets in measured.values() for values in sets.values() for m in values.means)
-    known = dict(declared or {}) | template.metrics
+    arms = {arm.name: f"run_{number}" for number, arm in enumerate(plan.arms, 1)} if plan else {}
+    references = {arms[arm.name]: arms.get(arm.compare_with, "run_0") for arm in plan.arms} if plan else {}
+    known = {metric.name: _declared(metric) for metric in plan.metrics} if plan else {}
+    known |= template.metrics
     metrics = {name: known.get(name) or template.metric(name) for name in names}
     ledger = Ledger(runs=runs, metrics=metrics, flagged=dict(flagged or {}), preset=preset,
+                    margins={margin.metric: margin.percent for margin in plan.margins} if plan else {},
                     beside=sorted(beside))  # fmt: skip
     for run, sets in measured.items():
         ledger.numbers += _numbers(run, sets)
     for run in list(runs)[1:]:
-        for baseline in dict.fromkeys(["run_0", (references or {}).get(run, "run_0")]):
+        for baseline in dict.fromkeys(["run_0", references.get(run, "run_0")]):
             if baseline in runs and baseline != run:
                 same = _repeated(measured["run_0"], measured[baseline]) if baseline != "run_0" else set()
                 made = _compare_runs(ledger, measured, run, baseline)
                 ledger.comparisons += [c for c in made if c.metric not in same]  # held against run_0 already
-    ledger.numbers += _summary(ledger)
+    ledger.numbers += [*_summary(ledger), *_margins(ledger)]
     for probe in probes:
         ledger.numbers += _probed(probe)
     return ledger
+
+
+def _declared(metric: NewMetric) -> Metric:
+    """A metric of the plan as one of the template; it was planned to decide, so it is shown with those that do."""
+    direction = None if metric.direction == "none" else metric.direction
+    return Metric(label=metric.label, direction=direction, headline=direction is not None)
 
 
 def _repeated(one: Mapping[str, Measured], other: Mapping[str, Measured]) -> set[str]:
@@ -201,22 +213,29 @@ def _compare_runs(ledger: Ledger, measured: Mapping, run: str, baseline: str) ->
             elif about.timing and {run, baseline} & set(ledger.beside):
                 made.append(no_verdict({"metric": metric, **place}, None, "a time that was taken beside other runs"))
             else:
-                made.append(compare(ours, reference, metric, about, **place))
+                margin = ledger.margins.get(metric, 0) / 100
+                made.append(compare(ours, reference, metric, about, margin=margin, **place))
     return made
 
 
 def _summary(ledger: Ledger) -> list[Number]:
     """Counts over the headline comparisons, for all runs and for each; chance could not decide what is identical."""
-    counts, same = [], ["identical"] if ledger.verdicts()["identical"] else []
+    counts, shown = [], [name for name in [*JUDGED, "identical"] if name not in RARE or ledger.verdicts()[name]]
     for place, run in [("summary", ""), *((f"{run}/summary", run) for run in list(ledger.runs)[1:])]:
         verdicts = ledger.verdicts(run)
-        counts += [_count(f"{place}/{name}", verdicts[name], run) for name in [*JUDGED, *same]]
+        counts += [_count(f"{place}/{name}", verdicts[name], run) for name in shown]
         judged = sum(verdicts[name] for name in JUDGED)
         counts.append(_count(f"{place}/num_comparisons", judged + verdicts["identical"], run))
         counts.append(_count(f"{place}/expected_by_chance", round(judged * (1 - CONFIDENCE), 2), run))
     seeds = [n.value for n in ledger.numbers if n.key.endswith("/num_seeds")]
     of_all = {"num_runs": len(ledger.runs), "confidence": 100 * CONFIDENCE, "num_seeds": min(seeds, default=0)}
     return [*counts, *(_count(f"summary/{name}", value, "") for name, value in of_all.items())]
+
+
+def _margins(ledger: Ledger) -> list[Number]:
+    return [Number(key=f"plan/margin/{metric}", value=percent, run="", dataset="", metric="", statistic="setting",
+                   file="plan.json", pointer=f"/margins/{place}/percent")
+            for place, (metric, percent) in enumerate(ledger.margins.items())]  # fmt: skip
 
 
 def _count(key: str, value: float, run: str, file: str = "results.json") -> Number:

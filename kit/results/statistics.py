@@ -14,13 +14,14 @@ Interval = tuple[float, float, float, float]  # low, high, effect, p
 
 def compare(
     measured: Measured, reference: Measured, metric: str, about: Metric, *, confidence: float = CONFIDENCE,
-    **place: str,
+    margin: float = 0, **place: str,
 ) -> Comparison:  # fmt: skip
     """One metric of a run against its baseline; `place` holds dataset, run and baseline.
 
     Paired t interval over seeds where both runs have the same number of values, else Welch's from means and
     standard errors where the number of seeds is known. Effect size: Cohen's d_z (paired), else d with the
-    pooled deviation. Without a direction, or without spread, there is no verdict.
+    pooled deviation. Without a direction, or without spread, there is no verdict. `margin` is a share of the
+    reference's mean: a difference that is smaller would not matter.
     """
     facts = {"metric": metric, "confidence": confidence, **place}
     if metric not in measured.means or metric not in reference.means:
@@ -41,16 +42,21 @@ def compare(
     if found is None:
         return no_verdict(facts, difference, "the values do not vary over seeds: no spread to judge by")
     low, high, effect, p = found
+    within = margin * abs(reference.means[metric])
     return Comparison(**facts, difference=difference, low=low, high=high, effect=effect, p_value=p, n=n, method=method,
-                      verdict=judge(low, high, about.direction))  # fmt: skip
+                      margin=within or None, verdict=judge(low, high, about.direction, within))  # fmt: skip
 
 
-def judge(low: float, high: float, direction: str) -> Verdict:
-    """The verdict of an interval: decided only where it leaves out zero; one without width is of equal values."""
+def judge(low: float, high: float, direction: str, margin: float = 0) -> Verdict:
+    """The verdict of an interval: decided only where it leaves out zero; one without width is of equal values.
+
+    What is not decided is equivalent where the interval lies within ± margin: two one-sided tests (Schuirmann 1987),
+    each at half of what the confidence leaves.
+    """
     if low == high == 0:
         return "identical"
     if low <= 0 <= high:
-        return "inconclusive"
+        return "equivalent" if -margin < low and high < margin else "inconclusive"
     return "better" if (high < 0) == (direction == "min") else "worse"
 
 

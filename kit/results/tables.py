@@ -10,8 +10,8 @@ from kit.results.numbers import plain, show_comparison, show_effect, show_measur
 from kit.results.told import groups
 from kit.schemas import Comparison
 
-MARKS = {"better": r"\kitbetter", "worse": r"\kitworse", "inconclusive": r"\kitopen", "identical": r"\kitsame",
-         "not comparable": r"\kitnomark"}  # fmt: skip
+MARKS = {"better": r"\kitbetter", "worse": r"\kitworse", "equivalent": r"\kitnear", "inconclusive": r"\kitopen",
+         "identical": r"\kitsame", "not comparable": r"\kitnomark"}  # fmt: skip
 METHODS = {"paired t": "paired over seeds", "Welch": "by Welch's method"}
 LINES = 44  # in one float
 LETTERS = 104  # side by side in one table, at the size of its type
@@ -147,6 +147,9 @@ def _comparisons(ledger: Ledger) -> str:
         rf"Each run less {reference}: mean difference with its {level}\,\% interval, {methods}; its size in units of "
         "its standard deviation over seeds; and the verdict that follows from interval and direction."
     )
+    if margins := {m: percent for m, percent in ledger.margins.items() if m in ledger.headline()}:
+        said = ", ".join(rf"{percent:g}\,\% for {_label(ledger, metric)}" for metric, percent in margins.items())
+        caption += f" Equivalent: the interval lies within the plan's margin, in parts of the reference ({said})."
     shown = sum(len(group) for metric in ledger.headline() for group in _speaking(ledger, metric))
     if shown < ledger.verdicts().total():
         caption += " What is identical in every seed, or cannot be compared, has no row."

@@ -72,6 +72,7 @@ def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
     for (reason, runs), metrics in untold.items():
         alike[reason, ", ".join(metrics)].append(runs)
     lines += [f"Not comparable ({reason}): {metrics} of {', '.join(runs)}" for (reason, metrics), runs in alike.items()]
+    lines += [_margins(ledger)] if ledger.margins else []
     return "\n".join(lines) or "No run has been compared with the baseline yet."
 
 
@@ -94,7 +95,14 @@ def tell_conditions(ledger: "Ledger") -> str:
                      "those of this preset hold.")  # fmt: skip
     methods = {c.method for c in ledger.comparisons}
     lines += [f"Intervals come from {said}." for method, said in METHODS.items() if method in methods]
+    lines += [_margins(ledger)] if ledger.margins else []
     return "\n".join(lines)
+
+
+def _margins(ledger: "Ledger") -> str:
+    """What is called equivalent."""
+    said = (f"{percent:g} % for {metric} (`plan/margin/{metric}`)" for metric, percent in ledger.margins.items())
+    return f"Equivalent: the interval lies within the plan's margin, in % of the reference: {', '.join(said)}."
 
 
 def groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], list[Comparison]]:
@@ -110,7 +118,8 @@ def _interval(c: Comparison) -> str:
         return f"{c.dataset} {c.verdict} ({c.reason})"
     if c.verdict == "identical":
         return f"{c.dataset} identical in every seed"
-    return f"{c.dataset} {c.difference:.3g} [{c.low:.3g}, {c.high:.3g}] {c.verdict}"
+    small = c.verdict in ("better", "worse") and c.margin is not None and -c.margin < c.low < (c.high or 0) < c.margin
+    return f"{c.dataset} {c.difference:.3g} [{c.low:.3g}, {c.high:.3g}] {c.verdict}{', within the margin' * small}"
 
 
 def _seed_by_seed(c: Comparison, seeds: dict[str, list[float]]) -> str:

@@ -32,6 +32,13 @@ class NewMetric(BaseModel):
     direction: Literal["min", "max", "none"] = Field(description="min: lower is better; none: it is not compared")
 
 
+class Margin(BaseModel):
+    """How large a difference would still not matter, said before anybody has seen one."""
+
+    metric: str
+    percent: float = Field(gt=0, le=50, description="of the reference's mean")
+
+
 class Plan(BaseModel):
     """The runs that will decide an idea, fixed before the first of them."""
 
@@ -44,12 +51,18 @@ class Plan(BaseModel):
     metrics: list[NewMetric] = Field(
         default_factory=list, description="numbers that the template does not measure yet; often empty"
     )
+    margins: list[Margin] = Field(
+        default_factory=list, description="for metrics by which something is predicted to stay the same; often empty"
+    )
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Plan":
         for pilot in self.pilots:
             self._must_know([pilot])
         self._must_know(self.arms)
+        named = [margin.metric for margin in self.margins]
+        if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
+            raise ValueError(f"`margins` names {twice[0]!r} more than once")
         return self
 
     @staticmethod
@@ -66,8 +79,9 @@ class Plan(BaseModel):
     def _repr_html_(self) -> str:
         rows = [[f"run_{n}", arm.title, arm.role, arm.change, arm.prediction] for n, arm in enumerate(self.arms, 1)]
         columns = ["Run", "Arm", "Role", "What changes, and why", "Predicted before the run"]
-        seeds = show.tinted(f"{self.seeds} seeds each", "soft") if self.seeds else ""
-        return show.block(show.title(self.question, seeds), show.table(columns, rows))
+        said = [f"{self.seeds} seeds each"] if self.seeds else []
+        said += [f"{m.metric}: less than {m.percent:g} % of the reference would not matter" for m in self.margins]
+        return show.block(show.title(self.question, show.tinted("; ".join(said), "soft")), show.table(columns, rows))
 
 
 class Edit(BaseModel):

@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+# equivalent: not told apart from zero, and the whole interval lies within the margin that the plan named.
 # identical: the same in every seed, to the last digit. Nothing is left open there, and nothing was decided by chance.
-Verdict = Literal["better", "worse", "inconclusive", "identical", "not comparable"]
+Verdict = Literal["better", "worse", "equivalent", "inconclusive", "identical", "not comparable"]
 
 
 class Number(BaseModel):
@@ -36,6 +37,7 @@ class Comparison(BaseModel):
     effect: float | None = None  # difference in units of its standard deviation over seeds
     p_value: float | None = None
     n: int = 0  # seeds
+    margin: float | None = None  # the difference, in the metric's unit, that the plan said would not matter
     method: Literal["paired t", "Welch", "none"]
     verdict: Verdict
     reason: str = ""  # why it is not comparable, where it is not

@@ -20,7 +20,7 @@ from kit.template import Metric, Preset, Template
 MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "inconclusive": "○", "identical": "=", "not comparable": "–"}
 JUDGED = ("better", "worse", "equivalent", "inconclusive")  # the verdicts that come from an interval
 RARE = ("equivalent", "identical")  # counted where there are any
-TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad"}  # the others are soft
+TONES: dict[str, show.Tone] = {**dict.fromkeys(MARKS, "soft"), "better": "good", "worse": "bad"}
 
 
 class Ledger(BaseModel):
@@ -68,7 +68,7 @@ class Ledger(BaseModel):
     def badges(self) -> list[show.Html]:
         """How many headline comparisons came out which way."""
         count = self.verdicts()
-        return [show.badge(f"{MARKS[verdict]} {count[verdict]} {verdict}", TONES.get(verdict, "soft"))
+        return [show.badge(f"{MARKS[verdict]} {count[verdict]} {verdict}", TONES[verdict])
                 for verdict in MARKS if count[verdict]]  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -102,7 +102,7 @@ class Ledger(BaseModel):
 
 def _mark(comparison: Comparison) -> str:
     hint = escape(comparison.reason or _said(comparison))
-    tone, mark = TONES.get(comparison.verdict, "soft"), MARKS[comparison.verdict]
+    tone, mark = TONES[comparison.verdict], MARKS[comparison.verdict]
     return f' <span class="kit-{tone}" title="{hint}">{mark}</span>'
 
 

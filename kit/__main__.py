@@ -25,6 +25,7 @@ examples:
   kit run ... --fresh                                               start anew; the old folder is kept aside
   kit run --template diffusion_2d --model anthropic/claude-sonnet-4-5 --budget "5 dollars"
   kit report outputs/demo                                           one HTML page of a run
+  kit compare gpt claude                                            several runs side by side, with verdicts
   kit cost demo                                                     what its calls took
   kit trace demo 7                                                  all that was said in the seventh
   kit new-template my_template                                      a small one that runs, to be changed
@@ -66,16 +67,18 @@ def build_parser(with_parameters: bool) -> argparse.ArgumentParser:
     run.add_argument("--fresh", action="store_true", help="start anew; the old folder is kept aside")
     if with_parameters:
         add_parameters(run)
-    report = commands.add_parser("report", help="one self-contained HTML page of a run")
-    report.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
-    report.set_defaults(do=do_report)
-    cost = commands.add_parser("cost", help="what a run's calls took, by stage, idea and prompt")
-    cost.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
-    cost.set_defaults(do=do_cost)
-    trace = commands.add_parser("trace", help="the calls of a run; with a number, all that was said in one of them")
-    trace.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
-    trace.add_argument("number", nargs="?", type=int, help="number of the call, as the list shows it")
-    trace.set_defaults(do=do_trace)
+    for name, do, words in (
+        ("report", do_report, "one self-contained HTML page of a run"),
+        ("cost", do_cost, "what a run's calls took, by stage, idea and prompt"),
+        ("trace", do_trace, "the calls of a run; with a number, all that was said in one of them"),
+    ):
+        of_a_run = commands.add_parser(name, help=words)
+        of_a_run.add_argument("run", nargs="?", default="", help="folder or name of the run; default: the latest")
+        of_a_run.set_defaults(do=do)
+    of_a_run.add_argument("number", nargs="?", type=int, help="number of the call, as the list shows it")
+    compare = commands.add_parser("compare", help="one HTML page of several runs, side by side")
+    compare.add_argument("runs", nargs="+", help="folders or names; the others are held against the first")
+    compare.set_defaults(do=do_compare)
     commands.add_parser("runs", help="the runs in outputs/").set_defaults(do=do_runs)
     new = commands.add_parser("new-template", help="a template from a skeleton, or from a script of your own")
     new.add_argument("name", help="what it shall be called: templates/NAME")
@@ -152,6 +155,14 @@ def do_report(arguments: argparse.Namespace) -> int:
     from kit.report import build_report
 
     print(build_report(workspace.open_run(arguments.run)))
+    return 0
+
+
+def do_compare(arguments: argparse.Namespace) -> int:
+    """Write one page of several runs."""
+    from kit.compare import build_comparison
+
+    print(build_comparison(arguments.runs))
     return 0
 
 

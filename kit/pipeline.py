@@ -5,6 +5,7 @@ import builtins
 import difflib
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +96,18 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
     """
     values = _complete(values)
     load_template(values["template"])  # an unknown template stops before a folder is made
-    naming = {name: values[name] for name in NAMING[3:]}
-    name = values["run_dir"] or workspace.run_name(values["template"], values["model"], **naming)
-    path = workspace.run_path(name)
+    path = _folder(values)
     if fresh:
         workspace.set_aside(path)
     run, failed = Run(path), {}
+    settings = {name: value for name, value in values.items() if name not in NAMING}
     with Progress(run) as progress:
         number = values["num_ideas"] + len(values["own_ideas"])
         progress.say(f"{path}, cost: {forecast(values['model'], values['template'], number)}")
         with progress.doing("ideas", ""):
             mine = {n: v for n, v in values.items() if n in parameters("ideas")}
             run_stage("ideas", path / "notebooks" / f"{STAGES['ideas']}.ipynb", **mine | {"run_dir": str(path)})
+            run.note(settings=settings)
         chosen = [record.idea.Name for record in run.archive().chosen()]
         if not chosen:
             raise KitError(f"No idea was chosen; see {path / 'ideas.json'}, and the parameter `select`.")
@@ -121,6 +122,30 @@ def run_all(fresh: bool = False, **values: Any) -> Run:
         trouble = "\n".join(f"- {idea}: {error}" for idea, error in failed.items())
         raise KitError(f"{len(failed)} of {len(chosen)} ideas did not reach the end:\n{trouble}")
     return run
+
+
+def run_each(models: Sequence[str], **values: Any) -> tuple[list[Run], dict[str, str]]:
+    """One run a model, with all else the same; and by model what went wrong, which does not stop the others.
+
+    The same models and values find the same folders, so that this too goes on by being run again.
+    """
+    if "run_dir" in values and len(models) > 1:
+        raise KitError("`run_dir` would put the runs of all models into one folder: leave it out.")
+    runs, troubles = [], {}
+    for model in models:
+        try:
+            run_all(model=model, **values)
+        except KitError as error:
+            troubles[model] = str(error)
+        run = Run(_folder(_complete(values | {"model": model})))
+        runs += [run] if run.about else []
+    return runs, troubles
+
+
+def _folder(values: dict[str, Any]) -> Path:
+    """The folder that these values name."""
+    naming = {name: values[name] for name in NAMING[3:]}
+    return workspace.run_path(values["run_dir"] or workspace.run_name(values["template"], values["model"], **naming))
 
 
 def _complete(values: dict[str, Any]) -> dict[str, Any]:

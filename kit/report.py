@@ -210,8 +210,9 @@ class Expense:
         if len(calls.rows) > 40:
             prompts = show.paragraph(f"Total: {calls.total}") + show.details("Prompt by prompt", prompts)
         versions = show.details("Versions", show.facts(about.get("versions", {}).items()))
-        given = ((name, str(value)) for name, value in about.get("parameters", {}).items())
-        return show.block(stages, prompts, versions, show.details("Parameters", show.facts(given)))
+        given = about.get("parameters", {}) | about.get("settings", {})
+        asked = show.facts((name, str(value)) for name, value in given.items())
+        return show.block(stages, prompts, versions, show.details("Parameters", asked))
 
 
 def signs(count: Counter) -> show.Html:
@@ -231,18 +232,22 @@ def duration(run: Run) -> str:
 
 def build_report(run: Run) -> Path:
     """Write report.html into the run's folder; it opens with no network."""
+    copy = pipeline.run_stage("report", run.path / "notebooks" / "report.ipynb", run_dir=str(run.path))
+    return save(run.path / "report.html", as_page(copy, f"Run {run.name}"))
+
+
+def as_page(executed: Path, title: str) -> str:
+    """What a notebook shows, without its code, as one HTML page that needs nothing beside it."""
     import nbformat
     from nbconvert import HTMLExporter
 
-    copy = pipeline.run_stage("report", run.path / "notebooks" / "report.ipynb", run_dir=str(run.path))
-    notebook = nbformat.read(copy, as_version=4)
+    notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("widgets", None)
     notebook.cells = [cell for cell in notebook.cells if "about-the-notebook" not in cell.metadata.get("tags", [])]
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_output_prompt=True,
                             exclude_anchor_links=True)  # fmt: skip
     body, _ = exporter.from_notebook_node(notebook)
-    page = PAGE.format(title=f"Run {show.cell(run.name)}", style=show.STYLE + STYLE, body=body.replace(show.STYLE, ""))
-    return save(run.path / "report.html", page)
+    return PAGE.format(title=show.cell(title), style=show.STYLE + STYLE, body=body.replace(show.STYLE, ""))
 
 
 def closing_words(run: Run, report: Path) -> str:

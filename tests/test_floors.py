@@ -18,6 +18,7 @@ FLOORS = [
     {"aider", "bench", "paper", "widgets", "live", "progress", "doctor", "outcomes", "quiz"},
     {"pipeline", "check"},
     {"report", "newtemplate"},
+    {"compare"},
     {"__main__"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

@@ -32,10 +32,7 @@ UNSEARCHED = (
     "work that is missing among the references may exist."
 )
 
-NAMELESS = (
-    "Found, but not offered, since no engine named an author: {titles}. "
-    "Whoever knows them can add them as a .bib file to `engines`."
-)
+NAMELESS = "Found, but not offered, since no engine named an author: {titles}. A .bib file in `engines` can give them."
 
 
 class Manuscript:
@@ -129,11 +126,6 @@ class Manuscript:
         """The papers that the searches found, each once, but for those by nobody: a reader could not find them."""
         return [paper for paper in literature.merge(self.findings) if paper.authors]
 
-    @property
-    def nameless(self) -> list[Paper]:
-        """The papers that no search named an author of: whoever knows them can give them in a .bib file."""
-        return [paper for paper in literature.merge(self.findings) if not paper.authors]
-
     def knows(self, choices: Choices) -> None:
         """FormatError where a chosen key is not among the papers found."""
         keys = {paper.key for paper in self.found}
@@ -147,8 +139,9 @@ class Manuscript:
         self.papers = [papers[key] for key in chosen]
         self.references = [Reference(key=k, title=papers[k].title, purpose=why) for k, why in chosen.items()]
         rows = [[p.key, re.sub(r"[{}]", "", p.title), p.year or "", chosen[p.key]] for p in self.papers]
-        cited, lost = show.table(["Key", "Title", "Year", "Cited for"], rows), [p.title for p in self.nameless]
-        return show.block(cited, show.paragraph(NAMELESS.format(titles="; ".join(lost)), "soft")) if lost else cited
+        cited = show.table(["Key", "Title", "Year", "Cited for"], rows)
+        lost = "; ".join(paper.title for paper in literature.merge(self.findings) if not paper.authors)
+        return show.block(cited, show.paragraph(NAMELESS.format(titles=lost), "soft")) if lost else cited
 
     def notice(self) -> str:
         """What a reader must know first: who wrote the text, and what could not be checked."""

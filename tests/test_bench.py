@@ -236,7 +236,7 @@ def test_a_plan_with_seeds_of_its_own_gives_them_to_the_baseline_too(template: P
     [
         ({"seeds": 11}, "at most 10"),
         ({"arms": PLAN.arms * 3}, "at most 5"),
-        ({"margins": [Margin(metric="los", percent=5)]}, "names 'los'; the metrics are .*loss"),
+        ({"margins": [Margin(metric="los", size=5)]}, "names 'los'; the metrics are .*loss"),
     ],
 )
 def test_a_plan_beyond_the_limits_goes_back(template: Path, change: dict, said: str):
@@ -245,7 +245,7 @@ def test_a_plan_beyond_the_limits_goes_back(template: Path, change: dict, said: 
 
 
 def test_a_margin_of_the_plan_reaches_the_ledger(template: Path):
-    margins = [Margin(metric="final_loss", percent=50)]
+    margins = [Margin(metric="final_loss", size=50)]
     bench = bench_for(template).baseline(60)
     plan = PLAN.model_copy(update={"margins": margins})
     bench.allows(5, 10)(plan)

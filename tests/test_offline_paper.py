@@ -224,14 +224,14 @@ def test_the_clearest_difference_is_in_the_metric_that_decides(tmp_path: Path):
 
 
 def test_what_is_equivalent_is_called_so_and_not_a_null_result(tmp_path: Path):
-    scene = Scene(tmp_path, OUTCOMES["inconclusive"], margins=[Margin(metric=m, percent=40) for m in BASES])
+    scene = Scene(tmp_path, OUTCOMES["inconclusive"], margins=[Margin(metric=m, size=40) for m in BASES])
     assert {c.verdict for c in scene.ledger.comparisons if c.low is not None} == {"equivalent"}
     made = scene.sections()
     assert not [p for p in scene.problems(made) if p.kind != "citation"]
     assert r"\val{summary/equivalent} equivalent" in made["abstract"] and "null result" not in made["abstract"]
     assert "as good as the baseline, up to the margin" in made["abstract"]
     assert r"\val{plan/margin/kl_divergence}" in made["experimental_setup"]
-    some = Scene(tmp_path / "some", OUTCOMES["mixed"], margins=[Margin(metric=m, percent=40) for m in BASES])
+    some = Scene(tmp_path / "some", OUTCOMES["mixed"], margins=[Margin(metric=m, size=40) for m in BASES])
     assert not [p for p in some.problems(some.sections()) if p.kind != "citation"]
     assert "one is equivalent" in paper.Story(some.values).tally("run_3") or "equivalent" in some.sections()["results"]
 

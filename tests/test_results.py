@@ -99,7 +99,8 @@ def test_what_is_not_decided_is_equivalent_within_a_margin(low: float, high: flo
 def test_equivalent_is_what_two_one_sided_tests_say(pairs: list[tuple[float, float]], share: float):
     ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
     place = {"dataset": "d", "run": "run_1", "baseline": "run_0"}
-    c = results.compare(measured(ours), measured(theirs), "loss", LOSS, margin=share, **place)
+    margin = Margin(metric="loss", size=100 * share)
+    c = results.compare(measured(ours), measured(theirs), "loss", LOSS, margin=margin, **place)
     if c.low is None or not c.margin or min(abs(abs(end) - c.margin) for end in (c.low, c.high)) < 1e-9:
         return
     differences = [a - b for a, b in pairs]
@@ -375,7 +376,7 @@ def test_a_margin_of_the_plan_tells_equivalent_from_inconclusive(tmp_path: Path)
     labels = {"run_0": "Baseline", "run_1": "Near", "run_2": "A little worse"}
     open_ones = results.build_ledger(tmp_path, labels, template, plan=make_plan(2))
     assert [c.verdict for c in open_ones.comparisons] == ["inconclusive", "worse"]
-    plan = make_plan(2, margins=[Margin(metric="loss", percent=5)])
+    plan = make_plan(2, margins=[Margin(metric="loss", size=5)])
     ledger = results.build_ledger(tmp_path, labels, template, plan=plan)
     assert [c.verdict for c in ledger.comparisons] == ["equivalent", "worse"]
     assert "≈ 1 equivalent" in "".join(ledger.badges()) and "≈" in ledger._repr_html_()
@@ -384,10 +385,15 @@ def test_a_margin_of_the_plan_tells_equivalent_from_inconclusive(tmp_path: Path)
     assert counts["summary/expected_by_chance"] == pytest.approx(0.1), "chance could have decided both"
     assert "summary/equivalent" not in {n.key for n in open_ones.numbers}
     said = ledger.for_prompt()
-    assert "equivalent" in said and "worse, within the margin" in said and "5 % for loss (`plan/margin/loss`)" in said
+    assert "equivalent" in said and "worse, within the margin" in said and "5 % of the reference for loss (`plan" in said
     assert r"\KitNumber{plan/margin/loss}{5}" in results.macros(ledger)
     assert r"equivalent}" in results.macros(ledger).partition(r"{run_0}{run_1}")[2], "told either way round"
-    assert r"\kitnear\,equivalent" in (table := results.tables(ledger)["comparisons"]) and r"5\,\% for" in table
+    assert r"\kitnear\,equivalent" in (table := results.tables(ledger)["comparisons"]) and r"(5 \% of the reference for Loss)" in table
+    absolute = make_plan(2, margins=[Margin(metric="loss", size=0.055, unit="absolute")])
+    ledger = results.build_ledger(tmp_path, labels, template, plan=absolute)
+    assert [c.verdict for c in ledger.comparisons] == ["equivalent", "worse"]
+    assert "(0.055 for Loss)" in results.tables(ledger)["comparisons"]
+    assert {c.margin for c in ledger.comparisons} == {0.055}
     if HAS_TEX:
         body = r"\kittable{results}\kittable{comparisons} Within \val{plan/margin/loss}\,\%."
         build, _ = compile_paper(tmp_path / "paper", ledger, body)

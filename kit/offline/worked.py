@@ -40,7 +40,7 @@ def _read(text: str) -> Worked:
 
 def _read_fields(text: str, fields: dict[str, Any]) -> Worked:
     keywords = fields.pop("keywords", [])
-    margins = [Margin(metric=name, percent=percent) for name, percent in fields.pop("margins", {}).items()]
+    margins = [Margin(metric=name, size=size) for name, size in fields.pop("margins", {}).items()]
     outside = BLOCK.sub(lambda block: "\0" * len(block[0]), text)  # an edit may look like a heading
     heads = list(ARM.finditer(outside))
     ends = [head.start() for head in heads[1:]] + [len(text)]

@@ -14,7 +14,7 @@ from kit.results.measured import Measured, pointer, read_final_info, stderr
 from kit.results.numbers import plain
 from kit.results.statistics import CONFIDENCE, compare, no_verdict
 from kit.results.told import tell_comparisons, tell_numbers
-from kit.schemas import Comparison, KitError, NewMetric, Number, Plan, Probed
+from kit.schemas import Comparison, KitError, Margin, NewMetric, Number, Plan, Probed
 from kit.template import Metric, Preset, Template
 
 MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "inconclusive": "○", "identical": "=", "not comparable": "–"}
@@ -32,7 +32,7 @@ class Ledger(BaseModel):
     comparisons: list[Comparison] = []
     flagged: dict[str, list[str]] = {}  # runs that changed what measures them, and which parts
     preset: str = ""  # size of the experiment; empty: as the template does by itself
-    margins: dict[str, float] = {}  # metric → percent of the reference's mean that the plan said would not matter
+    margins: dict[str, Margin] = {}  # by metric
     beside: list[str] = []  # runs that were made while others went on: their times say little
 
     def value(self, key: str) -> Number:
@@ -136,7 +136,7 @@ def build_ledger(
     known |= template.metrics
     metrics = {name: known.get(name) or template.metric(name) for name in names}
     ledger = Ledger(runs=runs, metrics=metrics, flagged=dict(flagged or {}), preset=preset,
-                    margins={margin.metric: margin.percent for margin in plan.margins} if plan else {},
+                    margins={margin.metric: margin for margin in plan.margins} if plan else {},
                     beside=sorted(beside))  # fmt: skip
     for run, sets in measured.items():
         ledger.numbers += _numbers(run, sets)
@@ -213,8 +213,7 @@ def _compare_runs(ledger: Ledger, measured: Mapping, run: str, baseline: str) ->
             elif about.timing and {run, baseline} & set(ledger.beside):
                 made.append(no_verdict({"metric": metric, **place}, None, "a time that was taken beside other runs"))
             else:
-                margin = ledger.margins.get(metric, 0) / 100
-                made.append(compare(ours, reference, metric, about, margin=margin, **place))
+                made.append(compare(ours, reference, metric, about, margin=ledger.margins.get(metric), **place))
     return made
 
 
@@ -233,9 +232,9 @@ def _summary(ledger: Ledger) -> list[Number]:
 
 
 def _margins(ledger: Ledger) -> list[Number]:
-    return [Number(key=f"plan/margin/{metric}", value=percent, run="", dataset="", metric="", statistic="setting",
-                   file="plan.json", pointer=f"/margins/{place}/percent")
-            for place, (metric, percent) in enumerate(ledger.margins.items())]  # fmt: skip
+    return [Number(key=f"plan/margin/{metric}", value=margin.size, run="", dataset="", metric="", statistic="setting",
+                   file="plan.json", pointer=f"/margins/{place}/size")
+            for place, (metric, margin) in enumerate(ledger.margins.items())]  # fmt: skip
 
 
 def _count(key: str, value: float, run: str, file: str = "results.json") -> Number:

@@ -3,7 +3,7 @@
 import math
 
 from kit.results.measured import Measured, Sample
-from kit.schemas import Comparison, Verdict
+from kit.schemas import Comparison, Margin, Verdict
 from kit.template import Metric
 
 CONFIDENCE = 0.95
@@ -14,14 +14,14 @@ Interval = tuple[float, float, float, float]  # low, high, effect, p
 
 def compare(
     measured: Measured, reference: Measured, metric: str, about: Metric, *, confidence: float = CONFIDENCE,
-    margin: float = 0, **place: str,
+    margin: Margin | None = None, **place: str,
 ) -> Comparison:  # fmt: skip
     """One metric of a run against its baseline; `place` holds dataset, run and baseline.
 
     Paired t interval over seeds where both runs have the same number of values, else Welch's from means and
     standard errors where the number of seeds is known. Effect size: Cohen's d_z (paired), else d with the
-    pooled deviation. Without a direction, or without spread, there is no verdict. `margin` is a share of the
-    reference's mean: a difference that is smaller would not matter.
+    pooled deviation. Without a direction, or without spread, there is no verdict. Within `margin` a difference would
+    not matter.
     """
     facts = {"metric": metric, "confidence": confidence, **place}
     if metric not in measured.means or metric not in reference.means:
@@ -42,7 +42,7 @@ def compare(
     if found is None:
         return no_verdict(facts, difference, "the values do not vary over seeds: no spread to judge by")
     low, high, effect, p = found
-    within = margin * abs(reference.means[metric])
+    within = margin.within(reference.means[metric]) if margin else 0.0
     return Comparison(**facts, difference=difference, low=low, high=high, effect=effect, p_value=p, n=n, method=method,
                       margin=within or None, verdict=judge(low, high, about.direction, within))  # fmt: skip
 

@@ -147,9 +147,9 @@ def _comparisons(ledger: Ledger) -> str:
         rf"Each run less {reference}: mean difference with its {level}\,\% interval, {methods}; its size in units of "
         "its standard deviation over seeds; and the verdict that follows from interval and direction."
     )
-    if margins := {m: percent for m, percent in ledger.margins.items() if m in ledger.headline()}:
-        said = ", ".join(rf"{percent:g}\,\% for {_label(ledger, metric)}" for metric, percent in margins.items())
-        caption += f" Equivalent: the interval lies within the plan's margin, in parts of the reference ({said})."
+    if margins := [margin for name, margin in ledger.margins.items() if name in ledger.headline()]:
+        said = ", ".join(f"{escape(str(margin))} for {_label(ledger, margin.metric)}" for margin in margins)
+        caption += f" Equivalent: the whole interval lies within a margin that the plan named ({said})."
     shown = sum(len(group) for metric in ledger.headline() for group in _speaking(ledger, metric))
     if shown < ledger.verdicts().total():
         caption += " What is identical in every seed, or cannot be compared, has no row."

@@ -101,8 +101,8 @@ def tell_conditions(ledger: "Ledger") -> str:
 
 def _margins(ledger: "Ledger") -> str:
     """What is called equivalent."""
-    said = (f"{percent:g} % for {metric} (`plan/margin/{metric}`)" for metric, percent in ledger.margins.items())
-    return f"Equivalent: the interval lies within the plan's margin, in % of the reference: {', '.join(said)}."
+    said = (f"{margin} for {metric} (`plan/margin/{metric}`)" for metric, margin in ledger.margins.items())
+    return f"Equivalent: the interval lies within a margin that the plan named: {', '.join(said)}."
 
 
 def groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], list[Comparison]]:

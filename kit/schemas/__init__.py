@@ -13,7 +13,6 @@ from kit.schemas.experiments import (
     Edit,
     FigureLook,
     FigureProblem,
-    Margin,
     NewMetric,
     Note,
     Plan,
@@ -22,7 +21,7 @@ from kit.schemas.experiments import (
     RunResult,
 )
 from kit.schemas.ideas import Idea, Novelty, NoveltyQuery, Query, Reflection
-from kit.schemas.numbers import Comparison, Number, Verdict
+from kit.schemas.numbers import Comparison, Margin, Number, Verdict
 from kit.schemas.paper import (
     SOURCES,
     Build,

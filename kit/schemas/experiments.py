@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from kit import show
+from kit.schemas.numbers import Margin
 
 
 class Arm(BaseModel):
@@ -30,13 +31,6 @@ class NewMetric(BaseModel):
     name: str = Field(description="its name in final_info.json", pattern=r"^[A-Za-z][A-Za-z0-9_]{1,59}$")
     label: str = Field(description="the name that tables show")
     direction: Literal["min", "max", "none"] = Field(description="min: lower is better; none: it is not compared")
-
-
-class Margin(BaseModel):
-    """How large a difference would still not matter, said before anybody has seen one."""
-
-    metric: str
-    percent: float = Field(gt=0, le=50, description="of the reference's mean")
 
 
 class Plan(BaseModel):
@@ -80,7 +74,7 @@ class Plan(BaseModel):
         rows = [[f"run_{n}", arm.title, arm.role, arm.change, arm.prediction] for n, arm in enumerate(self.arms, 1)]
         columns = ["Run", "Arm", "Role", "What changes, and why", "Predicted before the run"]
         said = [f"{self.seeds} seeds each"] if self.seeds else []
-        said += [f"{m.metric}: less than {m.percent:g} % of the reference would not matter" for m in self.margins]
+        said += [f"{margin.metric}: less than {margin} would not matter" for margin in self.margins]
         return show.block(show.title(self.question, show.tinted("; ".join(said), "soft")), show.table(columns, rows))
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 # equivalent: not told apart from zero, and the whole interval lies within the margin that the plan named.
 # identical: the same in every seed, to the last digit. Nothing is left open there, and nothing was decided by chance.
@@ -21,6 +21,23 @@ class Number(BaseModel):
     seeds: list[float] = []  # the values per seed behind a mean
     file: str  # relative to the idea's folder
     pointer: str  # where in that file (JSON pointer)
+
+
+class Margin(BaseModel):
+    """How large a difference would still not matter, said before anybody has seen one."""
+
+    metric: str
+    size: float = Field(gt=0, description="of the difference, to either side of zero")
+    unit: Literal["percent", "absolute"] = Field(
+        default="percent", description="percent: of the reference's mean; absolute: in the metric's own unit"
+    )
+
+    def within(self, mean: float) -> float:
+        """The margin in the metric's unit, against a reference of that mean."""
+        return self.size * abs(mean) / 100 if self.unit == "percent" else self.size
+
+    def __str__(self) -> str:
+        return f"{self.size:g}{' % of the reference' if self.unit == 'percent' else ''}"
 
 
 class Comparison(BaseModel):

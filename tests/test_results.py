@@ -16,7 +16,7 @@ from scipy import stats
 from kit import latex, results
 from kit.results.numbers import digits, plain, show_comparison, show_effect, show_measured, show_number
 from kit.results.statistics import judge, paired_t, welch
-from kit.schemas import Arm, Comparison, KitError, Margin, NewMetric, Plan
+from kit.schemas import Arm, Comparison, KitError, Margin, NewMetric, Plan, Weight, Yardstick
 from kit.store import save_json
 from kit.template import Metric, Preset, Template
 
@@ -385,10 +385,11 @@ def test_a_margin_of_the_plan_tells_equivalent_from_inconclusive(tmp_path: Path)
     assert counts["summary/expected_by_chance"] == pytest.approx(0.1), "chance could have decided both"
     assert "summary/equivalent" not in {n.key for n in open_ones.numbers}
     said = ledger.for_prompt()
-    assert "equivalent" in said and "worse, within the margin" in said and "5 % of the reference for loss (`plan" in said
+    assert "worse, within the margin" in said and "5 % of the reference for loss (`plan/margin/loss`)" in said
     assert r"\KitNumber{plan/margin/loss}{5}" in results.macros(ledger)
     assert r"equivalent}" in results.macros(ledger).partition(r"{run_0}{run_1}")[2], "told either way round"
-    assert r"\kitnear\,equivalent" in (table := results.tables(ledger)["comparisons"]) and r"(5 \% of the reference for Loss)" in table
+    table = results.tables(ledger)["comparisons"]
+    assert r"\kitnear\,equivalent" in table and r"(5 \% of the reference for Loss)" in table
     absolute = make_plan(2, margins=[Margin(metric="loss", size=0.055, unit="absolute")])
     ledger = results.build_ledger(tmp_path, labels, template, plan=absolute)
     assert [c.verdict for c in ledger.comparisons] == ["equivalent", "worse"]
@@ -398,6 +399,72 @@ def test_a_margin_of_the_plan_tells_equivalent_from_inconclusive(tmp_path: Path)
         body = r"\kittable{results}\kittable{comparisons} Within \val{plan/margin/loss}\,\%."
         build, _ = compile_paper(tmp_path / "paper", ledger, body)
         assert build.ok and not build.problems, build.problems
+
+
+def fifth(*held: str, **more: Any) -> Yardstick:
+    """A fifth of what run_1 does to the baseline."""
+    weights = [Weight(run="run_0", weight=0.8), Weight(run="run_1", weight=0.2)]
+    return Yardstick(name="fifth", title="A fifth of the harm", weights=weights, held=list(held), **more)
+
+
+def test_a_yardstick_is_held_against_runs_seed_by_seed(tmp_path: Path):
+    for run, losses in {"run_0": [1.0, 1.1, 1.2], "run_1": [2.0, 2.3, 2.1], "run_2": [1.05, 1.16, 1.27]}.items():
+        write(tmp_path, run, {"d": {"means": {"loss": sum(losses) / 3, "time": 3.0}, "seeds": {"loss": losses}}})
+    metrics = {"loss": LOSS, "time": Metric(direction="min", timing=True)}
+    template = Template(name="t", path=tmp_path, metrics=metrics)
+    labels = {"run_0": "Baseline", "run_1": "All of it", "run_2": "A part"}
+    ledger = results.build_ledger(tmp_path, labels, template, plan=make_plan(2, yardsticks=[fifth("run_2")]))
+    [c] = [c for c in ledger.comparisons if c.baseline == "fifth"]
+    differences = [1.05 - 1.2, 1.16 - 1.34, 1.27 - 1.38]
+    interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    assert (c.run, c.metric, c.verdict, c.method) == ("run_2", "loss", "better", "paired t")
+    assert (c.difference, c.low, c.high) == pytest.approx((sum(differences) / 3, interval.low, interval.high))
+    assert {n.key: n.value for n in ledger.numbers}["run_2/summary/num_comparisons"] == 2
+    assert "run_2 against fifth, loss: d -0.147" in (said := ledger.for_prompt())
+    assert "`fifth` is computed seed by seed: 0.8 run_0 + 0.2 run_1 (A fifth of the harm)." in said
+    assert "run_1/d/" in results.tell_numbers(ledger, "run_2").replace("`", ""), "what it is made of is told with it"
+    table = results.tables(ledger)["comparisons"]
+    assert "A part vs. A fifth of the harm" in table and r"$0.2\,\times$ All of it, seed by seed." in table
+    assert r"\KitComparison{d/loss}{run_2}{fifth}" in results.macros(ledger)
+    if HAS_TEX:
+        body = r"\kittable{results}\kittable{comparisons} It is \cmp{d/loss}{run_2}{fifth}."
+        build, _ = compile_paper(tmp_path / "paper", ledger, body)
+        assert build.ok and not build.problems, build.problems
+    changed = {"run_1": ["evaluate"]}
+    for lost in ({"flagged": changed}, {"labels": {"run_0": "Baseline", "run_2": "A part"}}):
+        made = {"labels": labels} | lost
+        plan = make_plan(2, yardsticks=[fifth("run_2")])
+        ledger = results.build_ledger(tmp_path, template=template, plan=plan, **made)
+        assert not ledger.yardsticks and "fifth" not in {c.baseline for c in ledger.comparisons}, lost
+
+
+@given(st.lists(st.lists(st.floats(-9, 9), min_size=4, max_size=4), min_size=2, max_size=4), st.data())
+def test_a_mix_has_the_mean_of_its_seeds(runs: list[list[float]], data: st.DataObject):
+    weights = {f"run_{n}": data.draw(st.floats(-3, 3)) for n in range(len(runs))}
+    mixed = results.measured.mix(weights, {run: {"d": measured(v)} for run, v in zip(weights, runs, strict=True)})
+    assert mixed["d"].means["loss"] == pytest.approx(sum(mixed["d"].seeds["loss"]) / 4)
+    alone = results.measured.mix({"run_0": 1.0}, {"run_0": {"d": measured(runs[0]), "e": measured(runs[1])}})
+    assert alone["d"].seeds["loss"] == pytest.approx(runs[0]) and set(alone) == {"d", "e"}
+    uneven = {"run_0": {"d": measured(runs[0])}, "run_1": {"d": measured(runs[1][:3]), "e": measured(runs[1])}}
+    half = results.measured.mix({"run_0": 0.5, "run_1": 0.5}, uneven)
+    assert set(half) == {"d"} and "loss" not in half["d"].seeds, "seeds that cannot be paired are not added"
+
+
+@pytest.mark.parametrize(
+    ("sticks", "said"),
+    [
+        ([fifth("run_9")], "'fifth' names 'run_9'; the arms are run_1, run_2"),
+        ([fifth("run_0")], "'fifth' names 'run_0'"),
+        ([fifth("run_2"), fifth("run_1")], "'fifth' is taken"),
+        ([fifth("run_2").model_copy(update={"name": "run_1"})], "'run_1' is taken"),
+    ],
+)
+def test_a_yardstick_that_names_nothing_goes_back(sticks: list[Yardstick], said: str):
+    with pytest.raises(ValueError, match=said):
+        make_plan(2, yardsticks=[stick.model_dump() for stick in sticks])
+    with pytest.raises(ValueError, match=r"do not add up to 1: 0.5 run_0 - 0.2 run_1"):
+        Yardstick(name="off", title="", held=["run_1"],
+                  weights=[Weight(run="run_0", weight=0.5), Weight(run="run_1", weight=-0.2)])  # fmt: skip
 
 
 def test_the_ledger_counts_verdicts(tmp_path: Path):

@@ -169,7 +169,7 @@ def _by_dataset(ledger: Any, metric: str, run: str) -> str:
 def probe(values: dict[str, Any], dice: random.Random) -> Probe:
     """One look behind the means: on how many seeds each run beats the run that it is held against."""
     ledger = values["ledger"]
-    pairs = list(dict.fromkeys((c.run, c.baseline) for c in ledger.comparisons))
+    pairs = list(dict.fromkeys((c.run, c.baseline) for c in ledger.comparisons if c.baseline in ledger.runs))
     metrics = {name: ledger.metrics[name].direction for name in ledger.headline() if ledger.metrics[name].direction}
     if values["probes"] or not pairs or not metrics:
         return Probe(question="", code="", done=True)

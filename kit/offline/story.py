@@ -72,7 +72,8 @@ class Story:
         self.skipped = [arm for tried, arm in missing if not tried]  # the question was settled before
         self.sets = self.ledger.datasets()
         self.metrics = self.ledger.headline()
-        self.compared = [c for c in self.ledger.comparisons if c.metric in self.metrics]
+        with_runs = (c for c in self.ledger.comparisons if c.baseline in self.ledger.runs)  # not with a yardstick
+        self.compared = [c for c in with_runs if c.metric in self.metrics]
         self.made = [c for c in self.compared if c.low is not None]
         self.methods = {c.method for c in self.made}
         self.directed = [metric for metric in self.metrics if self.ledger.metrics[metric].direction]

@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from kit import show
-from kit.results.measured import Measured, pointer, read_final_info, stderr
+from kit.results.measured import Measured, mix, pointer, read_final_info, stderr
 from kit.results.numbers import plain
 from kit.results.statistics import CONFIDENCE, compare, no_verdict
 from kit.results.told import tell_comparisons, tell_numbers
-from kit.schemas import Comparison, KitError, Margin, NewMetric, Number, Plan, Probed
+from kit.schemas import Comparison, KitError, Margin, NewMetric, Number, Plan, Probed, Yardstick
 from kit.template import Metric, Preset, Template
 
 MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "inconclusive": "○", "identical": "=", "not comparable": "–"}
@@ -33,6 +33,7 @@ class Ledger(BaseModel):
     flagged: dict[str, list[str]] = {}  # runs that changed what measures them, and which parts
     preset: str = ""  # size of the experiment; empty: as the template does by itself
     margins: dict[str, Margin] = {}  # by metric
+    yardsticks: list[Yardstick] = []  # of the plan, in terms of run_1 instead of an arm's name
     beside: list[str] = []  # runs that were made while others went on: their times say little
 
     def value(self, key: str) -> Number:
@@ -47,6 +48,10 @@ class Ledger(BaseModel):
         """The comparison of two runs, if there is one."""
         wanted = (dataset, metric, run, baseline)
         return next((c for c in self.comparisons if (c.dataset, c.metric, c.run, c.baseline) == wanted), None)
+
+    def label(self, run: str) -> str:
+        """How tables call a run, or a yardstick."""
+        return self.runs.get(run) or next(stick.title for stick in self.yardsticks if stick.name == run)
 
     def datasets(self) -> list[str]:
         """The datasets, in the order of final_info.json."""
@@ -146,10 +151,23 @@ def build_ledger(
                 same = _repeated(measured["run_0"], measured[baseline]) if baseline != "run_0" else set()
                 made = _compare_runs(ledger, measured, run, baseline)
                 ledger.comparisons += [c for c in made if c.metric not in same]  # held against run_0 already
+    _hold(ledger, measured, (stick.renamed(arms) for stick in plan.yardsticks) if plan else [])
     ledger.numbers += [*_summary(ledger), *_margins(ledger)]
     for probe in probes:
         ledger.numbers += _probed(probe)
     return ledger
+
+
+def _hold(ledger: Ledger, measured: Mapping[str, dict[str, Measured]], sticks: Iterable[Yardstick]) -> None:
+    """Hold runs against yardsticks by the headline metrics, where all that they are made of is there and untouched."""
+    for stick in sticks:
+        weights = {part.run: part.weight for part in stick.weights}
+        held = [run for run in stick.held if run in measured]
+        if held and all(run in measured and run not in ledger.flagged for run in weights):
+            ledger.yardsticks.append(stick)
+            beside = {**measured, stick.name: mix(weights, measured)}
+            made = [c for run in held for c in _compare_runs(ledger, beside, run, stick.name)]
+            ledger.comparisons += [c for c in made if c.metric in ledger.headline()]
 
 
 def _declared(metric: NewMetric) -> Metric:

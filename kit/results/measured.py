@@ -5,6 +5,7 @@ import math
 import re
 import statistics
 import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +109,28 @@ def _seeds(file: Path, dataset: str, entry: dict, means: dict[str, float], place
             words = f"{dataset}/means/{name} is {means[metric]:.6g}, but the values of its seeds average to"
             raise KitError(f"{file}: {words} {average:.6g}.")
     return found
+
+
+def mix(weights: Mapping[str, float], measured: Mapping[str, Mapping[str, Measured]]) -> dict[str, Measured]:
+    """What a weighted sum of runs would have measured, by dataset: its means, and its values seed by seed.
+
+    Only the datasets and metrics that all of them have; no values per seed where they have not equally many.
+    """
+    runs, mixed = [measured[run] for run in weights], {}
+    for dataset in [name for name in runs[0] if all(name in run for run in runs)]:
+        sides = [run[dataset] for run in runs]
+        metrics = [m for m in sides[0].means if all(m in side.means for side in sides)]
+        seeds = {m: [side.seeds.get(m, []) for side in sides] for m in metrics}
+        mixed[dataset] = Measured(
+            means={m: _sum(weights.values(), [side.means[m] for side in sides]) for m in metrics},
+            seeds={m: [_sum(weights.values(), values) for values in zip(*each, strict=True)]
+                   for m, each in seeds.items() if len(set(map(len, each))) == 1},
+        )  # fmt: skip
+    return mixed
+
+
+def _sum(weights: Iterable[float], values: Iterable[float]) -> float:
+    return math.fsum(weight * value for weight, value in zip(weights, values, strict=True))
 
 
 def stderr(values: list[float]) -> float:

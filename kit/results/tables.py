@@ -8,7 +8,7 @@ from kit.letters import escape
 from kit.results.ledger import Ledger
 from kit.results.numbers import plain, show_comparison, show_effect, show_measured
 from kit.results.told import groups
-from kit.schemas import Comparison
+from kit.schemas import Comparison, Yardstick
 
 MARKS = {"better": r"\kitbetter", "worse": r"\kitworse", "equivalent": r"\kitnear", "inconclusive": r"\kitopen",
          "identical": r"\kitsame", "not comparable": r"\kitnomark"}  # fmt: skip
@@ -142,7 +142,7 @@ def _comparisons(ledger: Ledger) -> str:
     level = f"{100 * ledger.comparisons[0].confidence:g}"
     methods = " or ".join(dict.fromkeys(METHODS[c.method] for c in ledger.comparisons if c.method in METHODS))
     others = any(c.baseline != "run_0" for c in ledger.comparisons)
-    reference = "the baseline, or the run named after it" if others else "the baseline"
+    reference = "the baseline, or what is named after it" if others else "the baseline"
     caption = (
         rf"Each run less {reference}: mean difference with its {level}\,\% interval, {methods}; its size in units of "
         "its standard deviation over seeds; and the verdict that follows from interval and direction."
@@ -150,10 +150,17 @@ def _comparisons(ledger: Ledger) -> str:
     if margins := [margin for name, margin in ledger.margins.items() if name in ledger.headline()]:
         said = ", ".join(f"{escape(str(margin))} for {_label(ledger, margin.metric)}" for margin in margins)
         caption += f" Equivalent: the whole interval lies within a margin that the plan named ({said})."
+    for stick in ledger.yardsticks:
+        caption += f" {escape(stick.title)}: {_made_of(ledger, stick)}, seed by seed."
     shown = sum(len(group) for metric in ledger.headline() for group in _speaking(ledger, metric))
     if shown < ledger.verdicts().total():
         caption += " What is identical in every seed, or cannot be compared, has no row."
     return _floats("comparisons", caption, parts)
+
+
+def _made_of(ledger: Ledger, stick: Yardstick) -> str:
+    parts = [rf"${part.weight:g}\,\times$ {escape(ledger.runs[part.run])}" for part in stick.weights]
+    return ", ".join(parts[:-1]) + f" and {parts[-1]}"
 
 
 def _speaking(ledger: Ledger, metric: str) -> list[list[Comparison]]:
@@ -165,7 +172,7 @@ def _speaking(ledger: Ledger, metric: str) -> list[list[Comparison]]:
 def _group_rows(ledger: Ledger, group: list[Comparison]) -> Iterator[Row]:
     """The comparisons of one run on one metric; its name stands once, and may run down over the rows below."""
     for place, c in enumerate(group):
-        against = "" if c.baseline == "run_0" else f" vs. {ledger.runs[c.baseline]}"
+        against = "" if c.baseline == "run_0" else f" vs. {ledger.label(c.baseline)}"
         title = ledger.runs[c.run] + against if place == 0 else ""
         over = 1 < _lines(title) <= len(group)
         name = rf"\kitover{{{escape(title)}}}" if over else escape(title)

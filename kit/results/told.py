@@ -23,6 +23,7 @@ def tell_numbers(ledger: "Ledger", run: str = "") -> str:
     share is told once.
     """
     wanted = {run, "run_0", *(c.baseline for c in ledger.comparisons if c.run == run)}
+    wanted |= {part.run for stick in ledger.yardsticks if run in stick.held for part in stick.weights}
     beside = {f"{other}/summary" for other in wanted - {run}}
     spreads = {n.key.removesuffix("/stderr"): n.value for n in ledger.numbers if n.statistic == "stderr"}
     lines: dict[str, list[str]] = defaultdict(list)
@@ -72,7 +73,7 @@ def tell_comparisons(ledger: "Ledger", run: str = "") -> str:
     for (reason, runs), metrics in untold.items():
         alike[reason, ", ".join(metrics)].append(runs)
     lines += [f"Not comparable ({reason}): {metrics} of {', '.join(runs)}" for (reason, metrics), runs in alike.items()]
-    lines += [_margins(ledger)] if ledger.margins else []
+    lines += _declared(ledger)
     return "\n".join(lines) or "No run has been compared with the baseline yet."
 
 
@@ -95,14 +96,16 @@ def tell_conditions(ledger: "Ledger") -> str:
                      "those of this preset hold.")  # fmt: skip
     methods = {c.method for c in ledger.comparisons}
     lines += [f"Intervals come from {said}." for method, said in METHODS.items() if method in methods]
-    lines += [_margins(ledger)] if ledger.margins else []
-    return "\n".join(lines)
+    return "\n".join([*lines, *_declared(ledger)])
 
 
-def _margins(ledger: "Ledger") -> str:
-    """What is called equivalent."""
-    said = (f"{margin} for {metric} (`plan/margin/{metric}`)" for metric, margin in ledger.margins.items())
-    return f"Equivalent: the interval lies within a margin that the plan named: {', '.join(said)}."
+def _declared(ledger: "Ledger") -> Iterable[str]:
+    """What the plan declared that comparisons hang on."""
+    if ledger.margins:
+        said = (f"{margin} for {metric} (`plan/margin/{metric}`)" for metric, margin in ledger.margins.items())
+        yield f"Equivalent: the interval lies within a margin that the plan named: {', '.join(said)}."
+    for stick in ledger.yardsticks:
+        yield f"`{stick.name}` is computed seed by seed: {stick} ({stick.title})."
 
 
 def groups(comparisons: Iterable[Comparison]) -> dict[tuple[str, str, str], list[Comparison]]:

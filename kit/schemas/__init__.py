@@ -21,7 +21,7 @@ from kit.schemas.experiments import (
     RunResult,
 )
 from kit.schemas.ideas import Idea, Novelty, NoveltyQuery, Query, Reflection
-from kit.schemas.numbers import Comparison, Margin, Number, Verdict
+from kit.schemas.numbers import Comparison, Margin, Number, Verdict, Weight, Yardstick
 from kit.schemas.paper import (
     SOURCES,
     Build,
@@ -83,4 +83,6 @@ __all__ = [
     "ReviewReflection",
     "RunResult",
     "Verdict",
+    "Weight",
+    "Yardstick",
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from kit import show
-from kit.schemas.numbers import Margin
+from kit.schemas.numbers import Margin, Yardstick
 
 
 class Arm(BaseModel):
@@ -49,6 +49,10 @@ class Plan(BaseModel):
         default_factory=list, description="for metrics by which something is predicted to stay the same; often empty"
     )
 
+    yardsticks: list[Yardstick] = Field(
+        default_factory=list, description="references computed from runs, where a hypothesis takes three; often empty"
+    )
+
     @model_validator(mode="after")
     def _names_are_known(self) -> "Plan":
         for pilot in self.pilots:
@@ -57,6 +61,14 @@ class Plan(BaseModel):
         named = [margin.metric for margin in self.margins]
         if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
             raise ValueError(f"`margins` names {twice[0]!r} more than once")
+        taken = known = ["run_0", *(arm.name for arm in self.arms)]
+        for stick in self.yardsticks:
+            for name in [*(part.run for part in stick.weights), *stick.held]:
+                if name not in known or (name in stick.held and name == "run_0"):
+                    raise ValueError(f"{stick.name!r} names {name!r}; the arms are {', '.join(known[1:])}")
+            if stick.name in taken:
+                raise ValueError(f"the name {stick.name!r} is taken")
+            taken = [*taken, stick.name]
         return self
 
     @staticmethod
@@ -75,6 +87,7 @@ class Plan(BaseModel):
         columns = ["Run", "Arm", "Role", "What changes, and why", "Predicted before the run"]
         said = [f"{self.seeds} seeds each"] if self.seeds else []
         said += [f"{margin.metric}: less than {margin} would not matter" for margin in self.margins]
+        said += [f"{stick.title}: {stick}, for {', '.join(stick.held)}" for stick in self.yardsticks]
         return show.block(show.title(self.question, show.tinted("; ".join(said), "soft")), show.table(columns, rows))
 
 

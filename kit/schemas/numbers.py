@@ -1,8 +1,9 @@
 """Numbers and comparisons, as the ledger holds them."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 # equivalent: not told apart from zero, and the whole interval lies within the margin that the plan named.
 # identical: the same in every seed, to the last digit. Nothing is left open there, and nothing was decided by chance.
@@ -38,6 +39,36 @@ class Margin(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.size:g}{' % of the reference' if self.unit == 'percent' else ''}"
+
+
+class Weight(BaseModel):
+    """How much of a run goes into a yardstick."""
+
+    run: str = Field(description="run_0, or the name of an arm")
+    weight: float
+
+
+class Yardstick(BaseModel):
+    """A reference that is computed from several runs, seed by seed: a fifth of the harm, twice the cost."""
+
+    name: str = Field(description="lower case, words joined by underscores", pattern=r"^[a-z][a-z0-9_]{1,59}$")
+    title: str = Field(description="the label used in tables, at most 40 characters")
+    weights: list[Weight] = Field(min_length=2, description="they add up to 1")
+    held: list[str] = Field(min_length=1, description="names of the arms that are held against it")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "Yardstick":
+        if abs(sum(part.weight for part in self.weights) - 1) > 1e-6:
+            raise ValueError(f"the weights of {self.name!r} do not add up to 1: {self}")
+        return self
+
+    def renamed(self, names: Mapping[str, str]) -> "Yardstick":
+        """The same, told of run_1 instead of an arm's name."""
+        weights = [part.model_copy(update={"run": names.get(part.run, part.run)}) for part in self.weights]
+        return self.model_copy(update={"weights": weights, "held": [names[name] for name in self.held]})
+
+    def __str__(self) -> str:
+        return " + ".join(f"{part.weight:g} {part.run}" for part in self.weights).replace("+ -", "- ")
 
 
 class Comparison(BaseModel):

@@ -29,6 +29,7 @@ from kit.schemas import (
     Paper,
     Plan,
     Point,
+    Problem,
     Queries,
     Reference,
 )
@@ -82,6 +83,19 @@ def test_a_manuscript_is_found_again_as_it_was_left(manuscript: Manuscript, run:
     assert (list(again.sections.items()), again.papers) == (list(TEXTS.items()), manuscript.papers)
     assert again.references == manuscript.references
     assert (manuscript.folder / "sections" / "results.tex").read_text() == TEXTS["results"] + "\n"
+
+
+def test_a_remark_that_was_left_is_not_made_again_of_the_improved_paper(manuscript: Manuscript, run: Run):
+    manuscript.write()
+    left = Problem(kind="table", message="The table 'comparisons' is at hand and not shown.", fatal=False)
+    build = Build(ok=True, pdf="paper.pdf", problems=[left])
+    [told] = manuscript.points(build)
+    assert "not shown" in told and manuscript.points(build) == []
+    manuscript.finish(build)
+    other = Manuscript.reopen(run, Record(idea=IDEA)).copy("paper_improved")
+    other.write()
+    new = Problem(kind="table", message="The table 'results' is at hand and not shown.", fatal=False)
+    assert ["results" in point for point in other.points(Build(ok=True, problems=[left, new]))] == [True]
 
 
 def test_a_copy_leaves_the_first_as_it_is(manuscript: Manuscript):

@@ -31,9 +31,10 @@ def compile(folder: Path, timeout: float = 120, keep: Path | None = None) -> Bui
     """
     command = _engine()
     room = folder / "build"
-    shutil.rmtree(room, ignore_errors=True)
-    shutil.copytree(folder, room, ignore=shutil.ignore_patterns("build", "built", "pages", "sections", "paper.pdf"))
-    done = process.run(command, cwd=room, timeout=timeout, env=_environment(), log=room / "engine.log")
+    done = _run(command, folder, room, timeout)
+    if done.timed_out:  # the text may never end, or the machine be busy: more time tells them apart
+        timeout *= 3
+        done = _run(command, folder, room, timeout)
     problems = _problems(room, done, timeout)
     pdf = room / "paper.pdf"
     ended = done.ok and pdf.is_file()  # a PDF that TeX did not finish cannot be read
@@ -47,6 +48,12 @@ def compile(folder: Path, timeout: float = 120, keep: Path | None = None) -> Bui
         os.replace(pdf, folder / "paper.pdf")
     return Build(ok=ok, pdf="paper.pdf" if ok else "", pages=page_count(folder / "paper.pdf") if ok else 0,
                  seconds=round(done.seconds, 2), engine=command[0], problems=problems)  # fmt: skip
+
+
+def _run(command: list[str], folder: Path, room: Path, timeout: float) -> process.Finished:
+    shutil.rmtree(room, ignore_errors=True)
+    shutil.copytree(folder, room, ignore=shutil.ignore_patterns("build", "built", "pages", "sections", "paper.pdf"))
+    return process.run(command, cwd=room, timeout=timeout, env=_environment(), log=room / "engine.log")
 
 
 def _engine() -> list[str]:
@@ -66,7 +73,8 @@ def _problems(room: Path, done: process.Finished, timeout: float) -> list[Proble
     files = [file for file in (room / "paper.log", room / "paper.blg") if file.is_file()]
     logs = [file.read_text(encoding="utf-8", errors="replace") for file in files]
     problems = parse_log("\n".join(logs))
-    if done.timed_out:
+    if done.timed_out:  # what a first pass has not resolved yet is no fault of the text
+        problems = [problem for problem in problems if problem.kind == "error"]
         problems.insert(0, Problem(kind="error", message=f"TeX did not end within {timeout:g} seconds."))
     elif not done.ok and not any(problem.fatal for problem in problems):
         problems.insert(0, Problem(kind="error", message=f"{done.argv[0]} failed:\n{done.tail[-1500:]}"))

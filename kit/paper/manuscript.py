@@ -79,13 +79,15 @@ class Manuscript:
         paper.references = [Reference.model_validate(reference) for reference in left["references"]]
         paper.papers = [Paper.model_validate(found) for found in left["papers"]]
         paper.findings = [Finding.model_validate(finding) for finding in left["findings"]]
+        if (built := paper.folder / "build.json").is_file():
+            paper.points(Build.model_validate(load_json(built)))  # what is left there its writer has been told
         return paper
 
     def copy(self, folder: str) -> "Manuscript":
         """The same manuscript, to be changed and built in another folder of the idea."""
         other = copy.copy(self)
         other.folder, other.sections = self.home / folder, dict(self.sections)
-        other.good, other.told, other.versions = None, set(), []
+        other.good, other.told, other.versions = None, set(self.told), []
         return other
 
     def changes(self) -> dict[str, str]:

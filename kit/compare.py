@@ -10,6 +10,7 @@ from typing import Any
 from kit import pipeline, results, show, workspace
 from kit.llm.ledger import money
 from kit.report import IdeaReport, as_page, duration, signs
+from kit.results.ledger import TONES
 from kit.results.measured import stderr
 from kit.results.statistics import no_verdict
 from kit.schemas import Comparison, KitError
@@ -18,7 +19,6 @@ from kit.template import Metric
 from kit.workspace import Run
 
 OVERALL = Metric(label="Overall", direction="max")
-ITS_OWN = ("models", "model", "run_dir", "review_model", "budget", "idea_budget")  # told otherwise, or no condition
 
 
 class Side:
@@ -62,11 +62,11 @@ class Side:
             "reviewer": _few(judges),
             "reviews of a paper": _few(str(len(idea.review.reviews)) for idea in self.papers if idea.review),
             "kit": versions.get("kit", ""), "machine": versions.get("platform", ""),
-        } | {name: str(value) for name, value in settings.items() if name not in ITS_OWN}  # fmt: skip
+        } | {name: str(value) for name, value in settings.items() if name != "review_model"}  # fmt: skip
 
     def row(self) -> list[Any]:
         """What it came to."""
-        novel = sum(record.novelty is not None and record.novelty.verdict == "novel" for record in self.records)
+        novel = sum(record.novelty.verdict == "novel" for record in self.records)
         decisions = Counter(idea.review.meta.Decision for idea in self.papers if idea.review)
         verdicts = sum((idea.verdicts() for idea in self.ideas), Counter())
         costs = [call["cost"] for call in self.calls]
@@ -115,7 +115,7 @@ class SideBySide:
     def verdicts(self) -> show.Html:
         """What can be told apart by the scores, in sentences; two runs with a paper each never can."""
         level = f"{100 * results.CONFIDENCE:g} %"
-        return show.block(*(show.paragraph(_said(c, level), _TONES.get(c.verdict, "soft")) for c in self.comparisons()))
+        return show.block(*(show.paragraph(_said(c, level), TONES[c.verdict]) for c in self.comparisons()))
 
     def draw(self) -> Any:
         """Every paper's score as a point, and the mean of each run as a line."""
@@ -143,9 +143,6 @@ def build_comparison(names: Sequence[str]) -> Path:
     SideBySide([workspace.open_run(name) for name in names])  # what does not fit is said before a kernel starts
     copy = pipeline.run_stage("05_compare", workspace.outputs() / "_compare" / "05_compare.ipynb", runs=list(names))
     return save(workspace.outputs() / "compare.html", as_page(copy, "Runs side by side"))
-
-
-_TONES: dict[str, show.Tone] = {"better": "good", "worse": "bad"}
 
 
 def _said(c: Comparison, level: str) -> str:

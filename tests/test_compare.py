@@ -79,8 +79,8 @@ def test_conditions_that_differ_are_named_first(tmp_path: Path):
     two = run_with(tmp_path / "b", "x/two", [(4,)], preset="demo", max_runs=3)
     said = SideBySide([one, two]).conditions()
     assert "Not the same: reviews of a paper, max_runs, budget." in said and "preset" in said
-    assert "All conditions that are on record are the same." in SideBySide(
-        [one, run_with(tmp_path / "c", "x/three", [(3, 3)], preset="demo", max_runs=5, budget="5 dollars")]).conditions()  # fmt: skip
+    like = run_with(tmp_path / "c", "x/three", [(3, 3)], preset="demo", max_runs=5, budget="5 dollars")
+    assert "All conditions that are on record are the same." in SideBySide([one, like]).conditions()
     again = SideBySide([one, run_with(tmp_path / "d", "x/one", [])])
     assert [side.label for side in again.sides] == ["x/one (a)", "x/one (d)"]
     assert "not on record" in again.conditions()

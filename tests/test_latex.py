@@ -252,6 +252,12 @@ def test_headings_that_share_a_word_are_different():
     assert find("\\section{Data, Models}\nx\n\\section{Data}\nx") == []
 
 
+@pytest.mark.parametrize("text", ["10000 points", r"$10{,}000$ points", r"10\,000 points", "10,000 points"])
+def test_a_setting_may_be_written_with_its_thousands_apart(text: str):
+    tex = f"\\section{{Results}}\n{text}"
+    assert find(tex, settings={"10000"}) == [] and "10000" in said(find(tex))
+
+
 @pytest.mark.parametrize(
     "text",
     [

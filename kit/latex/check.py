@@ -29,6 +29,7 @@ NUMBER = re.compile(
     r"(?<![\w\\])(?<![A-Za-z]-)(?<!\\_)(?<!\d[.,])(?>\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?|\.\d+)"
     r"(?!(?!(?:x|s|ms|k|K|M)\b)\w|-[A-Za-z]|\\_|\\(?:line|text|column)(?:width|height))"
 )
+THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|\\,|,)(?=\d{3}(?!\d))")  # 10{,}000 is one number
 YEAR = re.compile(r"(?:19|20)\d\d")
 
 
@@ -154,7 +155,7 @@ def _literals(lines: list[str], settings: Collection[str], strict: Collection[st
             section = heading.group(1)
         if section not in strict or HEADING.search(line):
             continue
-        for literal in NUMBER.findall(QUIET.sub(" ", line)):
+        for literal in NUMBER.findall(THOUSANDS.sub("", QUIET.sub(" ", line))):
             if not YEAR.fullmatch(literal) and literal not in settings:
                 words = f"The number {literal} in {section} is typed, and no setting that stands in the code"
                 message = rf"{words}: use \val{{key}} or words."

@@ -264,7 +264,7 @@ class Manuscript:
             tokens = list(tokenize.generate_tokens(io.StringIO(code).readline))
             for token in tokens:
                 if token.type == tokenize.NUMBER and not isinstance(value := ast.literal_eval(token.string), complex):
-                    found |= {token.string, f"{value:g}"}
+                    found |= {token.string, f"{value:g}", str(value)}
             spelt = " ".join(token.string for token in tokens if token.type != tokenize.COMMENT)
             found |= {str(int(stop) - int(start)) for start, stop in RANGE.findall(spelt)}
         return found

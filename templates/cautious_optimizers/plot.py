@@ -156,7 +156,7 @@ def draw_metrics(runs: list[dict]) -> None:
                 if metric not in run["info"][name]["means"]:  # one that only some runs report
                     continue
                 mean, color = run["info"][name]["means"][metric], run["look"]["color"]
-                if not ax.lines:
+                if place == 0:
                     ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
                 seeds = run["info"][name].get("seeds", {}).get(metric, [mean])
                 ax.plot(seeds, [place] * len(seeds), "o", ms=3.2, mew=0, alpha=0.55, color=color)

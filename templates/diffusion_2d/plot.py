@@ -132,7 +132,7 @@ def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
                 if metric not in result["means"]:  # one that only some runs report
                     continue
                 mean = result["means"][metric]
-                if not ax.lines:
+                if place == 0:
                     ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
                 seeds = result.get("seeds", {}).get(metric, [mean])
                 ax.plot(seeds, [place] * len(seeds), "o", ms=3.2, mew=0, alpha=0.55, color=run["color"])

@@ -98,7 +98,7 @@ def draw_metrics(runs: dict[str, dict], datasets: list[str]) -> None:
                 if metric not in result["means"]:  # one that only some runs report
                     continue
                 mean = result["means"][metric]
-                if not ax.lines:
+                if place == 0:
                     ax.axvline(mean, color="#bbbbbb", lw=0.7, zorder=0)
                 for seed, whole in zip(result["seeds"][metric], reached, strict=True):
                     ax.plot(seed, place, "o", ms=3.2, mew=0.7, alpha=0.6, mec=color, mfc=color if whole else "white")

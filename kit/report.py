@@ -10,6 +10,7 @@ from kit import pipeline, results, show
 from kit.archive import Record
 from kit.bench import Probes, record_of
 from kit.llm import call_table, total_cost
+from kit.progress import covered
 from kit.results import ledger
 from kit.review import TITLES, Ensemble, Versions
 from kit.schemas import Captions, Conclusion, Plan, Probed
@@ -224,9 +225,8 @@ def signs(count: Counter) -> show.Html:
 
 def duration(run: Run) -> str:
     """How long it took: the stages, or the calls and programs in it where these were done in earlier sittings."""
-    stages = run.about.get("stages", {}).values()
-    steps = [*run.calls.finished(), *run.steps.finished()]
-    seconds = max(sum(part["seconds"] for part in parts) for parts in (stages, steps))
+    stages = sum(part["seconds"] for part in run.about.get("stages", {}).values())
+    seconds = max(stages, covered([*run.calls.finished(), *run.steps.finished()]))
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.2g} s"
 
 

@@ -11,7 +11,7 @@ import pytest
 from kit import pipeline, show
 from kit.archive import Archive, Record
 from kit.bench import Bench
-from kit.report import Expense, IdeaReport, Overview, build_report
+from kit.report import Expense, IdeaReport, Overview, build_report, duration
 from kit.schemas import Arm, Build, Caption, Captions, Conclusion, Idea, Plan, Probed, Problem, Review
 from kit.store import save, save_json
 from kit.template import load_template
@@ -198,3 +198,10 @@ def test_the_notebook_of_the_report_runs_with_no_chosen_idea(begun: Run):
     assert "0 of 2 chosen" in words and Path(begun.path / "notebooks" / "report.ipynb").is_file()
     assert pipeline.parameters("report").keys() == {"run_dir"}
     assert json.loads((begun.path / "notebooks" / "report.ipynb").read_text())["metadata"]["papermill"]
+
+
+def test_what_went_on_at_the_same_time_is_counted_once(begun: Run):
+    for number, started in enumerate(("10:00:00", "10:00:30", "11:00:00")):
+        step = {"stage": "review", "verb": "review", "started": f"2026-01-01T{started}+00:00", "seconds": 60.0}
+        save_json(begun.path / "calls" / f"review.one.review.00{number}.0.abcdef01.json", step)
+    assert duration(begun) == "2 min 30 s"

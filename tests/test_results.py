@@ -693,6 +693,24 @@ def test_no_table_is_wider_than_the_text_or_longer_than_a_page(tmp_path: Path):
     assert "Float too large" not in log and "Overfull" not in log
 
 
+@needs_tex
+def test_short_names_make_a_long_pair(tmp_path: Path):
+    for run, loss in (("run_0", 1.0), ("run_1", 2.0), ("run_2", 1.5)):
+        losses = [loss, 1.01 * loss, 0.98 * loss]
+        info = {"means": {"loss": sum(losses) / 3}, "seeds": {"loss": losses}}
+        write(tmp_path, run, dict.fromkeys(("circle", "dino", "line", "moons"), info))
+    template = Template(name="t", path=tmp_path, metrics={"loss": LOSS})
+    labels = {"run_0": "Baseline", "run_1": "Shared noise", "run_2": "Shared timestep"}
+    ledger = results.build_ledger(tmp_path, labels, template, plan=make_plan(2, run_2="run_1"))
+    table = results.tables(ledger)["comparisons"]
+    assert r"\kitover{Shared timestep vs. Shared noise}" in table and r"\begin{tabular}{@{}Klrrl@{}}" in table
+    build, _ = compile_paper(tmp_path / "paper", ledger, r"\kittable{results}\kittable{comparisons}")
+    assert build.ok and not build.problems, build.problems
+    narrow = table.replace("{@{}Klrrl@{}}", "{@{}llrrl@{}}")  # \kitover ends in any column
+    (tmp_path / "paper" / "tables" / "comparisons.tex").write_text(narrow, encoding="utf-8")
+    assert latex.compile(tmp_path / "paper", timeout=60).ok
+
+
 def test_a_run_is_held_against_its_own_reference_and_by_a_declared_metric(tmp_path: Path):
     for run, loss in (("run_0", 1.0), ("run_1", 2.0), ("run_2", 1.5)):
         values = [loss, loss + 0.01, loss + 0.02 * loss]  # differences that vary from seed to seed

@@ -1,7 +1,7 @@
 """The ledger as tables: whole LaTeX floats, none wider than the text and none longer than a page."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from kit.letters import escape
@@ -43,7 +43,7 @@ def _values(ledger: Ledger, metrics: list[str], label: str, caption: str) -> str
     for names in _chunks(list(columns), _side_by_side(ledger, metrics, list(columns))):
         head = " & ".join(["", *(columns[name] for name in names)])
         for rows in _pack([list(_metric_rows(ledger, metric, names)) for metric in metrics]):
-            parts.append(_tabular(_name_column(ledger) + "r" * len(names), head, rows))
+            parts.append(_tabular(_name_column(ledger.runs.values()) + "r" * len(names), head, rows))
     return _floats(label, caption, parts)
 
 
@@ -138,7 +138,8 @@ def _comparisons(ledger: Ledger) -> str:
         first, *others = [list(_group_rows(ledger, group)) for group in speaking]
         units += [[_heading(rf"\emph{{{_label(ledger, metric)}}}", 5), *first], *others]
     head = r"Run & Dataset & Difference [interval] & Effect & Verdict"
-    parts = [_tabular(_name_column(ledger) + "lrrl", head, rows) for rows in _pack(units)]
+    names = _name_column(_pair(ledger, c) for c in ledger.comparisons if c.metric in ledger.headline())
+    parts = [_tabular(names + "lrrl", head, rows) for rows in _pack(units)]
     level = f"{100 * ledger.comparisons[0].confidence:g}"
     methods = " or ".join(dict.fromkeys(METHODS[c.method] for c in ledger.comparisons if c.method in METHODS))
     others = any(c.baseline != "run_0" for c in ledger.comparisons)
@@ -169,11 +170,15 @@ def _speaking(ledger: Ledger, metric: str) -> list[list[Comparison]]:
     return [group for group in mine if not {c.verdict for c in group} <= {"identical", "not comparable"}]
 
 
+def _pair(ledger: Ledger, c: Comparison) -> str:
+    """Who is held against whom."""
+    return ledger.runs[c.run] + ("" if c.baseline == "run_0" else f" vs. {ledger.label(c.baseline)}")
+
+
 def _group_rows(ledger: Ledger, group: list[Comparison]) -> Iterator[Row]:
     """The comparisons of one run on one metric; its name stands once, and may run down over the rows below."""
     for place, c in enumerate(group):
-        against = "" if c.baseline == "run_0" else f" vs. {ledger.label(c.baseline)}"
-        title = ledger.runs[c.run] + against if place == 0 else ""
+        title = _pair(ledger, c) if place == 0 else ""
         over = 1 < _lines(title) <= len(group)
         name = rf"\kitover{{{escape(title)}}}" if over else escape(title)
         effect = "--" if c.effect is None else show_effect(c.effect)
@@ -190,8 +195,8 @@ def _label(ledger: Ledger, metric: str) -> str:
     return escape(ledger.metrics[metric].label or metric.replace("_", " "))
 
 
-def _name_column(ledger: Ledger) -> str:
-    return "K" if max(map(len, ledger.runs.values())) > LONG else "l"
+def _name_column(titles: Iterable[str]) -> str:
+    return "K" if max(map(len, titles)) > LONG else "l"
 
 
 def _lines(title: str) -> int:

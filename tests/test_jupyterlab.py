@@ -67,7 +67,7 @@ def page(lab: str) -> Iterator:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1600})
-        page.set_default_timeout(25_000)
+        page.set_default_timeout(60_000)  # ms; a busy machine is slow to draw
         yield page
         browser.close()
 

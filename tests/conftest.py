@@ -9,6 +9,7 @@ from kit.llm import providers
 from kit.llm.providers import Completion, Provider, Request
 from kit.workspace import Run
 
+ROOT = Path(__file__).parent.parent
 SCRIPT: list[str | Completion] = []  # what the scripted provider will say, in this order
 HEARD: list[Request] = []  # what it was asked
 
@@ -36,6 +37,15 @@ def run(tmp_path: Path, monkeypatch) -> Run:
     """A run in a folder of the test's own; templates and notebooks are the project's."""
     monkeypatch.setattr(workspace, "outputs", lambda: tmp_path)
     return Run(tmp_path / "run")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of the test's own, with the notebooks and templates of this one and nothing in outputs/."""
+    for name in ("notebooks", "templates", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.setenv("KIT_HOME", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture(scope="module")

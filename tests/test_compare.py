@@ -12,8 +12,6 @@ from kit.schemas import Idea, KitError, Novelty, Review
 from kit.store import save, save_json
 from kit.workspace import Run
 
-ROOT = Path(__file__).parent.parent
-
 
 def review(overall: int) -> Review:
     four = dict.fromkeys(["Originality", "Quality", "Clarity", "Significance", "Soundness", "Presentation",
@@ -92,15 +90,6 @@ def test_one_run_is_nothing_to_compare(tmp_path: Path, capsys: pytest.CaptureFix
         SideBySide([one, Run(one.path)])
     assert main(["compare", "no_such_run", "nor_this"]) == 1
     assert "There is no run in" in capsys.readouterr().err
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own, with the notebooks and templates of this one."""
-    for name in ("notebooks", "templates", "tests"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    monkeypatch.setenv("KIT_HOME", str(tmp_path))
-    return tmp_path
 
 
 def test_a_run_for_each_model_and_one_page_of_all(home: Path, capsys: pytest.CaptureFixture):

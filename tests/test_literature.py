@@ -671,15 +671,6 @@ def test_an_engine_that_answers_in_between_is_not_given_up(tmp_path: Path, https
     assert [bool(library.find(f"x {number}").trouble) for number in range(6)] == [True, False] * 3
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the test's own, with nothing found yet."""
-    for name in ("notebooks", "templates", "tests"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    monkeypatch.setenv("KIT_HOME", str(tmp_path))
-    return tmp_path
-
-
 def check_novelty(home: Path, httpserver: HTTPServer, handler: Callable[[Request], Response]) -> tuple[list, float]:
     """The records of a stage whose one engine does as `handler`, and how long it took in seconds."""
     httpserver.expect_request(S2).respond_with_handler(handler)

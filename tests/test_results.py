@@ -462,6 +462,13 @@ def test_a_mix_has_the_mean_of_its_seeds(runs: list[list[float]], data: st.DataO
 def test_a_yardstick_that_names_nothing_goes_back(sticks: list[Yardstick], said: str):
     with pytest.raises(ValueError, match=said):
         make_plan(2, yardsticks=[stick.model_dump() for stick in sticks])
+    arms = [Arm(name=name, title=name, change="", prediction="") for name in ("one", "two")]
+    weights = [Weight(run="run_0", weight=2), Weight(run="one", weight=-1)]
+    stick = Yardstick(name="run_2", title="", held=["two"], weights=weights)
+    with pytest.raises(ValueError, match="'run_2' is taken"):
+        Plan(question="?", arms=arms, yardsticks=[stick])
+    with pytest.raises(ValueError, match=r"weighs a run more than once: 0.5 one \+ 0.5 one"):
+        Yardstick(name="twice", title="", held=["two"], weights=[Weight(run="one", weight=0.5)] * 2)
     with pytest.raises(ValueError, match=r"do not add up to 1: 0.5 run_0 - 0.2 run_1"):
         Yardstick(name="off", title="", held=["run_1"],
                   weights=[Weight(run="run_0", weight=0.5), Weight(run="run_1", weight=-0.2)])  # fmt: skip

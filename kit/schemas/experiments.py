@@ -61,7 +61,8 @@ class Plan(BaseModel):
         named = [margin.metric for margin in self.margins]
         if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
             raise ValueError(f"`margins` names {twice[0]!r} more than once")
-        taken = known = ["run_0", *(arm.name for arm in self.arms)]
+        known = ["run_0", *(arm.name for arm in self.arms)]
+        taken = [*known, *(f"run_{number}" for number in range(1, len(known)))]  # what the ledger calls the arms
         for stick in self.yardsticks:
             for name in [*(part.run for part in stick.weights), *stick.held]:
                 if name not in known or (name in stick.held and name == "run_0"):

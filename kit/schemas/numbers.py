@@ -58,6 +58,8 @@ class Yardstick(BaseModel):
 
     @model_validator(mode="after")
     def _adds_up(self) -> "Yardstick":
+        if len({part.run for part in self.weights}) < len(self.weights):
+            raise ValueError(f"{self.name!r} weighs a run more than once: {self}")
         if abs(sum(part.weight for part in self.weights) - 1) > 1e-6:
             raise ValueError(f"the weights of {self.name!r} do not add up to 1: {self}")
         return self
